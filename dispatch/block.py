@@ -1,0 +1,168 @@
+"""The one seam of the optimisation: an asset kind or a product states itself as a `Block`.
+
+A block holds labelled column groups and sparse rows. Rows may use the block's own columns (`own`)
+and the net injections of all assets (`injection`); the map `power` gives the injection of the
+block's assets from its columns:
+
+    lower <= own @ x + injection @ p <= upper,      p[assets] = power @ x + power_offset
+
+where p stacks the injections of all assets, MW, asset-major: entry asset * T + t. The variables are
+x in [lower, upper], the objective is the sum of cost * x + offset, and money spent is positive.
+`problem` stacks the blocks; every door reads the stacked problem.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.time import Array, TimeGrid
+
+INF = float("inf")
+
+
+@dataclass(frozen=True)
+class Columns:
+    """A labelled group of variables of shape (n, T), flattened row-major; arrays broadcast to it.
+
+    `cost` is money per unit of the variable; `term` names the cost in the breakdown
+    (energy, deviation, starts, wear, fuel, missed_production, penalties, stored_energy, comfort, fee).
+    """
+
+    label: str
+    shape: tuple[int, int]
+    lower: Array | float = 0.0
+    upper: Array | float = INF
+    cost: Array | float = 0.0
+    integer: bool = False
+    term: str = "energy"
+
+    @property
+    def size(self) -> int:
+        return self.shape[0] * self.shape[1]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Labelled constraints; `own` is (m, block columns), `injection` (m, N*T) or None. `names` label rows one by one."""
+
+    label: str
+    lower: Array | float
+    upper: Array | float
+    own: sp.csr_array | None = None
+    injection: sp.csr_array | None = None
+    names: tuple[str, ...] = ()
+
+    @property
+    def size(self) -> int:
+        matrix = self.own if self.own is not None else self.injection
+        if matrix is None:
+            raise ValueError(f"rows {self.label} have no matrix")
+        return int(matrix.shape[0])
+
+
+Trajectories = Mapping[str, Array]
+
+
+@dataclass(frozen=True)
+class AssetResult:
+    """What power does not determine, read back from the columns of one asset."""
+
+    commitment: Array | None = None
+    stored_mwh: Array | None = None
+    marginal_value: Array | None = None
+    decisions: Trajectories = field(default_factory=dict)
+
+
+class Reader(Protocol):
+    """Reads per-asset results out of a block's columns `x` and the duals of its rows by label."""
+
+    def __call__(self, x: Array, duals: Mapping[str, Array]) -> Mapping[str, AssetResult]: ...
+
+
+def nothing_to_read(x: Array, duals: Mapping[str, Array]) -> Mapping[str, AssetResult]:
+    """Reader of blocks whose power says everything."""
+    return {}
+
+
+@dataclass(frozen=True)
+class Block:
+    """Columns, rows and the injection of `assets` (ids); `power` is (len(assets)*T, columns) or None."""
+
+    name: str
+    columns: tuple[Columns, ...]
+    rows: tuple[Rows, ...]
+    assets: tuple[str, ...] = ()
+    power: sp.csr_array | None = None
+    power_offset: Array | float = 0.0
+    offset: float = 0.0
+    read: Reader = nothing_to_read
+
+
+@dataclass(frozen=True)
+class EndValue:
+    """Stepwise value of energy stored at the end: segments of `width_mwh` worth `value` per MWh, non-increasing."""
+
+    width_mwh: Array
+    value: Array
+
+
+@dataclass(frozen=True)
+class Context:
+    """Everything a block may know besides its assets' parameters.
+
+    `inputs[asset][name]` are exogenous trajectories (T,) named by the kind; `committed[asset]` (T,)
+    is 0 or 1 where the commitment is fixed from above and -1 where it is free; `end_value[asset]`
+    replaces a hard end level; `relax` drops integrality (LP).
+    """
+
+    grid: TimeGrid
+    issued_at: datetime
+    states: Mapping[str, AssetState]
+    inputs: Mapping[str, Mapping[str, Array]]
+    committed: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
+    end_value: Mapping[str, EndValue] = field(default_factory=dict)
+
+
+class Kind(Protocol):
+    """One asset kind: a module `dispatch/assets/x.py` that offers these names, plus one registry line."""
+
+    NAME: str
+    Params: type
+    INPUTS: tuple[str, ...]
+    """Exogenous inputs every asset of the kind needs in `Context.inputs`."""
+
+    def block(self, fleet: Sequence[Asset], context: Context) -> Block:
+        """The physics of `fleet` over `context.grid`."""
+
+    def default_mw(self, asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
+        """Injection (T,) the device falls back to when it hears nothing."""
+
+
+def eye(n: int) -> sp.csr_array:
+    """Sparse identity."""
+    return sp.csr_array(sp.eye_array(n))
+
+
+def previous(n: int, steps: int) -> sp.csr_array:
+    """(n*T, n*T) map from x[t] to x[t-1]; the first step of each asset is empty."""
+    return sp.csr_array(sp.kron(sp.eye_array(n), sp.eye_array(steps, k=-1)))
+
+
+def per_step(values: Sequence[float] | Array, steps: int) -> Array:
+    """One value per asset repeated over its steps, (n*T,)."""
+    return np.repeat(np.asarray(values, dtype=float), steps)
+
+
+def stack(label_sizes: Sequence[int], parts: Mapping[int, sp.csr_array], rows: int) -> sp.csr_array:
+    """One row band over all column groups of a block: `parts[g]` sits at group g, the others are empty."""
+    return sp.csr_array(
+        sp.hstack([parts.get(g, sp.csr_array((rows, size))) for g, size in enumerate(label_sizes)], format="csr")
+    )

@@ -1,0 +1,69 @@
+"""What can go wrong, named for what is wrong.
+
+VppError
+├── InputFaults        one or more faults of an input, all listed at once (exit 2, HTTP 422)
+├── LookAhead          something asked for data that was not known at `issued_at`
+├── DataGap            a series has no value where one is needed
+├── UnknownElement     a network element or switch nobody models
+├── NotConverged       a power flow did not converge
+├── NotSolved          a solver was late, infeasible or returned nonsense
+├── StaleEpoch         a writer that has been replaced tried to command
+└── NotFound           an id that does not exist
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+
+class VppError(Exception):
+    """Root of every error this service raises on purpose."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of one input field: `where` names the asset or file, `field` the field."""
+
+    where: str
+    field: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.where}/{self.field}: {self.reason}" if self.field else f"{self.where}: {self.reason}"
+
+
+class InputFaults(VppError):
+    """All faults of an input at once."""
+
+    def __init__(self, faults: Sequence[Fault]) -> None:
+        self.faults = tuple(faults)
+        super().__init__("\n".join(map(str, self.faults)))
+
+
+class LookAhead(VppError):
+    """Data were asked for that were not known yet."""
+
+
+class DataGap(VppError):
+    """A series has no value where one is needed."""
+
+
+class UnknownElement(VppError):
+    """A network element, switch or tap setting that nobody models."""
+
+
+class NotConverged(VppError):
+    """A power flow did not converge."""
+
+
+class NotSolved(VppError):
+    """A solver was late, found the problem infeasible, or returned nonsense."""
+
+
+class StaleEpoch(VppError):
+    """A command carried an epoch older than the newest one."""
+
+
+class NotFound(VppError):
+    """An id that does not exist."""

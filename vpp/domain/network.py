@@ -1,0 +1,105 @@
+"""What dispatch may know of a network: flows, violations, cuts, certificates.
+
+Buses and elements are array positions; names such as "line 84", "trafo 0", "bus 95" are for people.
+A violation is one (element, step) above 100 % of its rating or outside its voltage band by more
+than the tolerances.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vpp.domain.time import Array, TimeGrid
+
+LOADING_TOLERANCE_PCT = 1e-3
+VOLTAGE_TOLERANCE_PU = 1e-6
+
+
+@dataclass(frozen=True)
+class Violation:
+    """`value` and `limit` in `unit` ("%" of rating or "pu"); `case` names the state checked."""
+
+    element: str
+    step: int
+    value: float
+    limit: float
+    unit: Literal["%", "pu"]
+    case: str = "expected"
+
+    @property
+    def excess(self) -> float:
+        """Distance past the limit, in units of the limit, so that kinds compare."""
+        return abs(self.value - self.limit) / abs(self.limit)
+
+
+@dataclass(frozen=True)
+class Flow:
+    """AC results of C cases and T steps: vm_pu (C,T,B), loading_pct (C,T,E), taps (C,T,X), converged (C,T).
+
+    `p_mw`, `q_mvar` (C,T,B) are the net injections they belong to.
+    """
+
+    grid: TimeGrid
+    p_mw: Array
+    q_mvar: Array
+    vm_pu: Array
+    loading_pct: Array
+    taps: NDArray[np.int64]
+    converged: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Linear row  dp·p + dq·q <= limit  over net bus injections (B,) of one step of one case."""
+
+    element: str
+    step: int
+    case: int
+    dp: Array
+    dq: Array
+    limit: float
+
+
+class Network(Protocol):
+    """A network model that can be checked and linearised."""
+
+    @property
+    def buses(self) -> tuple[int, ...]:
+        """Bus numbers in array order."""
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Names of the rated elements in array order of `loading_pct`."""
+
+    def flow(
+        self, grid: TimeGrid, p_mw: Array, q_mvar: Array, taps: NDArray[np.int64] | None = None
+    ) -> Flow:
+        """Batch AC power flow of net injections (C,T,B); taps are controlled unless given (C,T,X)."""
+
+    def verdict(self, flow: Flow, case: int = 0) -> Flow:
+        """One case of `flow` again by the reference engine at the same taps."""
+
+    def violations(self, flow: Flow, names: Sequence[str] = ("expected",)) -> list[Violation]:
+        """Every violation, cases named by `names`; a step that did not converge is one of its own."""
+
+    def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5) -> list[Cut]:
+        """Linear cuts for what is violated (or above `near_pct` of its rating), worst first per step."""
+
+
+@dataclass(frozen=True)
+class Certificate:
+    """What was checked and found. `verdict` is "clean" or "violated"; `contingencies` counts violations."""
+
+    verdict: Literal["clean", "violated"]
+    engine: str
+    scenarios: int
+    share_clean: float
+    worst: Violation | None
+    contingencies: Mapping[str, int]
+    violations: tuple[Violation, ...]
+    worst_scenario: Violation | None = None

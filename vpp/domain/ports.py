@@ -1,0 +1,31 @@
+"""What the service needs from outside. Adapters implement these; only bootstrap names them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Protocol
+
+from vpp.domain.command import Outcome, Setpoint, Telemetry
+from vpp.domain.forecast import Forecast, History
+from vpp.domain.time import TimeGrid
+
+
+class Forecaster(Protocol):
+    """Quantiles and joint scenarios of every series in `history`, from what was known then."""
+
+    def forecast(self, history: History, grid: TimeGrid, scenarios: int) -> Forecast:
+        """`grid` is a quarter-hour grid that starts at or after `history.issued_at`."""
+
+
+class Devices(Protocol):
+    """The field: set-points out, readings in."""
+
+    def write(self, setpoints: Sequence[Setpoint], now: datetime) -> list[Outcome]:
+        """One outcome per set-point; repeats, older epochs or sequences and expired ones are refused."""
+
+    def read(self, asset_ids: Sequence[str], now: datetime) -> Mapping[str, Telemetry]:
+        """Readings of those that answer; a silent device is missing from the answer."""
+
+    def close(self) -> None:
+        """Release the connections."""
