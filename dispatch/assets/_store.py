@@ -80,13 +80,11 @@ def balance_rows(
 def _step_down(keep: Array) -> sp.csr_array:
     """(n*T, n*T) map from contents e to e[t] - keep[t] * e[t-1]; the first step of a store has no predecessor."""
     n, steps = keep.shape
-    size = n * steps
-    carried = keep.copy()
-    carried[:, 0] = 0.0
-    diagonals = [np.ones(size), -carried.ravel()[1:]]
-    matrix = sp.csr_array(sp.diags_array(diagonals, offsets=[0, -1], shape=(size, size), format="csr"))
-    matrix.eliminate_zeros()
-    return matrix
+    at = np.arange(n * steps)
+    later = at[at % steps != 0]
+    values = np.concatenate([np.ones(n * steps), -keep.ravel()[later]])
+    places = np.concatenate([at, later]), np.concatenate([at, later - 1])
+    return sp.csr_array((values, places), shape=(n * steps, n * steps))
 
 
 def ends_of(asset_ids: Sequence[str], context: Context) -> list[EndValue | None]:

@@ -1,0 +1,138 @@
+"""Battery: a store with charge and discharge efficiencies, wear per throughput and standing loss.
+
+    p[t] = d[t] - c[t],    0 <= c, d <= power_mw
+    e[t] = (1 - loss * h) * e[t-1] + h * (eta_c * c[t] - d[t] / eta_d),    soc_min <= e / capacity_mwh <= soc_max
+    c[t] <= power_mw * (1 - e[t] / capacity_mwh) / (1 - taper_from_soc)    where a taper is given
+    cost = wear * h * (c + d)
+
+Source: the linear storage model of D. Pozo, "Linear battery models for power systems analysis",
+Electric Power Systems Research 212 (2022) 108565, with a throughput wear cost as in B. Xu et al.,
+"Factoring the Cycle Aging Cost of Batteries Participating in Electricity Markets", IEEE Trans.
+Power Systems 33(2), 2018; the taper is the constant-voltage phase as a line in the content.
+
+Charging and discharging at once only wastes energy and wear, so it never pays while the effective
+price stays above -(wear + what the lost energy is worth); the binary that would forbid it at deeper
+negative prices is left out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import scipy.sparse as sp
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dispatch.assets import _store
+from dispatch.assets._inputs import available, ids, parameter, stored
+from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, stack
+from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.time import Array, TimeGrid
+
+NAME = "battery"
+INPUTS: tuple[str, ...] = ()
+
+CHARGE, DISCHARGE, CONTENT, END = range(4)
+
+
+class Params(BaseModel):
+    """`power_mw` rates charging and discharging at the terminals; wear is per MWh through the terminals."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    power_mw: float = Field(ge=0.0)
+    capacity_mwh: float = Field(gt=0.0)
+    soc_min: float = Field(default=0.05, ge=0.0, le=1.0)
+    soc_max: float = Field(default=0.95, ge=0.0, le=1.0)
+    charge_efficiency: float = Field(gt=0.0, le=1.0)
+    discharge_efficiency: float = Field(gt=0.0, le=1.0)
+    wear_eur_per_mwh: float = Field(ge=0.0)
+    standing_loss_per_h: float = Field(default=0.0, ge=0.0, lt=1.0)
+    taper_from_soc: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Charging power falls linearly from the rating at this state of charge to nothing at 1; 1 means no taper."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Params:
+        if self.soc_min > self.soc_max:
+            raise ValueError("soc_min is above soc_max")
+        return self
+
+
+def block(fleet: Sequence[Asset], context: Context) -> Block:
+    """Columns charge, discharge, content (n, T) and the end segments; see the module for the equations.
+
+    Raises DataGap for an asset without a state. A battery out of service has no power.
+    """
+    grid, n, steps = context.grid, len(fleet), context.grid.n
+    power = parameter(fleet, "power_mw") * available(fleet, context)
+    wear = parameter(fleet, "wear_eur_per_mwh") * grid.hours
+    eta_c, eta_d = parameter(fleet, "charge_efficiency"), parameter(fleet, "discharge_efficiency")
+    keep = _store.keep_share(parameter(fleet, "standing_loss_per_h"), grid)
+    capacity = parameter(fleet, "capacity_mwh")
+    initial = np.clip(stored(fleet, context), 0.0, capacity)
+    floor, ceiling = capacity * parameter(fleet, "soc_min"), capacity * parameter(fleet, "soc_max")
+    lower, upper = _store.window(initial, keep, floor, ceiling)
+    end = _store.end_value_columns("end", _store.ends_of(ids(fleet), context), steps, floor, lower[:, -1])
+    lower = _store.hard_end(end, lower, _required_end(fleet, initial, keep, power, grid, ceiling))
+    columns = (
+        Columns("charge", (n, steps), 0.0, _flat(power, steps), wear.ravel(), term="wear"),
+        Columns("discharge", (n, steps), 0.0, _flat(power, steps), wear.ravel(), term="wear"),
+        Columns("content", (n, steps), lower.ravel(), upper.ravel()),
+        end.columns,
+    )
+    sizes = [c.size for c in columns]
+    gains = {CHARGE: _store.diagonal(eta_c * grid.hours), DISCHARGE: _store.diagonal(-grid.hours / eta_d)}
+    rows = [_store.balance_rows("balance", sizes, CONTENT, gains, initial, keep)]
+    rows += _taper(fleet, sizes, steps) + _store.end_value_rows("end_value", sizes, CONTENT, END, end)
+    ones = _store.diagonal(np.ones(n * steps))
+    injection = stack(sizes, {CHARGE: sp.csr_array(-ones), DISCHARGE: ones}, n * steps)
+    return Block(NAME, columns, tuple(rows), ids(fleet), injection, read=_reader(ids(fleet), steps))
+
+
+def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
+    """At rest, (T,) zeros."""
+    return np.zeros(grid.n)
+
+
+def _flat(values: Array, steps: int) -> Array:
+    return np.repeat(np.ravel(values), steps)
+
+
+def _required_end(
+    fleet: Sequence[Asset], initial: Array, keep: Array, power: Array, grid: TimeGrid, ceiling: Array
+) -> Array:
+    """(n, 1) the content asked for at the end where nothing values it: the initial one, or what full charge reaches."""
+    taper = parameter(fleet, "taper_from_soc") * parameter(fleet, "capacity_mwh")
+    most = _store.reachable(initial, keep, power * parameter(fleet, "charge_efficiency") * grid.hours)[:, -1:]
+    untouched = initial * np.prod(keep, axis=1, keepdims=True)
+    held = np.where(initial > taper, np.minimum(most, np.maximum(taper, untouched)), most)
+    return np.minimum(np.minimum(initial, ceiling), held)
+
+
+def _taper(fleet: Sequence[Asset], sizes: Sequence[int], steps: int) -> list[Rows]:
+    """c * (1 - taper) / power + e / capacity <= 1 for the assets that taper."""
+    n = len(fleet)
+    share = 1.0 - parameter(fleet, "taper_from_soc").ravel()
+    tapered = np.flatnonzero((share > 0.0) & (parameter(fleet, "power_mw").ravel() > 0.0))
+    if not tapered.size:
+        return []
+    size = tapered.size * steps
+    at = (tapered[:, None] * steps + np.arange(steps)).ravel(), np.arange(size)
+    slope = _flat(share[tapered] / parameter(fleet, "power_mw").ravel()[tapered], steps)
+    scale = _flat(1.0 / parameter(fleet, "capacity_mwh").ravel()[tapered], steps)
+    parts = {
+        CHARGE: sp.csr_array((slope, at[::-1]), shape=(size, n * steps)),
+        CONTENT: sp.csr_array((scale, at[::-1]), shape=(size, n * steps)),
+    }
+    return [Rows("taper", -INF, 1.0, own=stack(sizes, parts, size))]
+
+
+def _reader(asset_ids: tuple[str, ...], steps: int) -> Reader:
+    n = len(asset_ids)
+
+    def read(x: Array, duals: Mapping[str, Array]) -> Mapping[str, AssetResult]:
+        content = x[2 * n * steps : 3 * n * steps].reshape(n, steps)
+        values = _store.marginal_value(duals, "balance", n, steps)
+        return {a: AssetResult(stored_mwh=content[i], marginal_value=values[i]) for i, a in enumerate(asset_ids)}
+
+    return read
