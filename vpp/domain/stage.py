@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import pairwise
 
 from vpp.domain.errors import Fault, InputFaults
 
@@ -32,7 +33,7 @@ class Stage:
 def check_cascade(stages: Sequence[Stage]) -> None:
     """Raises InputFaults where steps or horizons of consecutive stages do not nest."""
     faults: list[Fault] = []
-    for upper, lower in zip(stages, stages[1:], strict=False):
+    for upper, lower in pairwise(stages):
         if upper.step % lower.step:
             faults.append(Fault(lower.name, "step", f"{lower.step} does not divide {upper.name}'s {upper.step}"))
         if lower.horizon > upper.horizon:

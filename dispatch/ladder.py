@@ -1,0 +1,102 @@
+"""The rungs below the optimum. Each is a wish that `follow` clips to today's limits and ramps.
+
+    last_good       what the last released schedule said
+    merit_order     each asset alone against the price: store in the cheapest hours, sell in the dearest,
+                    run what earns more than it costs
+    device_default  what every device does when it hears nothing
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from dispatch.follow import Wish, follow
+from dispatch.registry import KINDS
+from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.schedule import Schedule
+from vpp.domain.time import Array, TimeGrid
+
+Inputs = Mapping[str, Mapping[str, Array]]
+Limits = Mapping[str, tuple[Array, Array]]
+
+
+def _defaults(assets: Sequence[Asset], states: Mapping[str, AssetState], inputs: Inputs, grid: TimeGrid) -> list[Array]:
+    return [KINDS[a.kind].default_mw(a, states[a.id], inputs[a.id], grid) for a in assets]
+
+
+def _clipped(power_mw: Array, asset_id: str, limits: Limits) -> Array:
+    low, high = limits.get(asset_id, (np.full(len(power_mw), -np.inf), np.full(len(power_mw), np.inf)))
+    clipped: Array = np.clip(power_mw, low, high)
+    return clipped
+
+
+def _followed(
+    assets: Sequence[Asset], states: Mapping[str, AssetState], inputs: Inputs, grid: TimeGrid, wishes: Sequence[Array]
+) -> Schedule:
+    return follow([Wish(a, states[a.id], grid, w, inputs[a.id]) for a, w in zip(assets, wishes, strict=True)])
+
+
+def device_default(
+    assets: Sequence[Asset], states: Mapping[str, AssetState], inputs: Inputs, grid: TimeGrid
+) -> Schedule:
+    """Every device at its default behaviour."""
+    return _followed(assets, states, inputs, grid, _defaults(assets, states, inputs, grid))
+
+
+def last_good(
+    last: Schedule,
+    assets: Sequence[Asset],
+    states: Mapping[str, AssetState],
+    inputs: Inputs,
+    grid: TimeGrid,
+    limits: Limits,
+) -> Schedule:
+    """The last schedule over today's grid; where it has ended, the defaults."""
+    planned = dict(zip(last.asset_ids, grid.sample(last.grid, last.power_mw), strict=True))
+    wishes = []
+    for asset, default in zip(assets, _defaults(assets, states, inputs, grid), strict=True):
+        wish = planned.get(asset.id, np.full(grid.n, np.nan))
+        wishes.append(_clipped(np.where(np.isfinite(wish), wish, default), asset.id, limits))
+    return _followed(assets, states, inputs, grid, wishes)
+
+
+def merit_order(
+    assets: Sequence[Asset],
+    states: Mapping[str, AssetState],
+    inputs: Inputs,
+    grid: TimeGrid,
+    price_eur_per_mwh: Array,
+    limits: Limits,
+) -> Schedule:
+    """Every asset by its own marginal cost against the price."""
+    wishes = []
+    for asset, default in zip(assets, _defaults(assets, states, inputs, grid), strict=True):
+        wish = _by_price(asset, default, inputs[asset.id], grid, price_eur_per_mwh)
+        wishes.append(_clipped(wish, asset.id, limits))
+    return _followed(assets, states, inputs, grid, wishes)
+
+
+def _by_price(asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price: Array) -> Array:
+    q = asset.params
+    if asset.kind == "battery":
+        low, high = np.quantile(price, 0.25), np.quantile(price, 0.75)
+        worth = high * q.charge_efficiency * q.discharge_efficiency - low > 2.0 * q.wear_eur_per_mwh
+        return np.where(price <= low, -q.power_mw, np.where(price >= high, q.power_mw, 0.0)) * worth
+    if asset.kind == "chp":
+        saved_fuel = q.heat_mw_per_mw / q.boiler_efficiency
+        marginal = q.fuel_price_eur_per_mwh * (q.fuel_mw_per_mw - saved_fuel)
+        return np.where(price > marginal, q.power_mw, 0.0)
+    if asset.kind == "process":
+        running = float(np.sum((default < 0.0) * grid.hours))
+        order = np.argsort(price, kind="stable")
+        chosen = np.zeros(grid.n, dtype=bool)
+        chosen[order] = np.cumsum(grid.hours[order]) <= running + 1e-9
+        return -q.power_mw * chosen
+    if asset.kind == "curtailable":
+        return np.where(price > -q.curtailment_cost_eur_per_mwh, inputs["available_mw"], 0.0)
+    if asset.kind == "price_elastic":
+        relative = price / q.reference_price_eur_per_mwh - 1.0
+        return -inputs["load_mw"] * np.clip(1.0 + q.elasticity * relative, q.min_share, q.max_share)
+    return default

@@ -1,0 +1,131 @@
+"""From a situation to the optimisation problem and to what the network sees of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import scipy.sparse as sp
+
+from dispatch.block import Block, Context
+from dispatch.exposure import Case, Exposure, Scenarios
+from dispatch.problem import Problem, assemble, limit_rows
+from dispatch.products.dr_call import dr_call
+from dispatch.products.energy import position_energy
+from dispatch.products.grid_fee import grid_fee
+from dispatch.registry import KINDS
+from vpp.domain.network import Network
+from vpp.domain.time import Array
+from vpp.service.situation import GridSide, Situation
+
+ALL_AT_DEFAULT = "all_devices_at_default"
+PRICE_TAKERS_TOGETHER = "all_price_takers_together"
+GENERATING = ("curtailable", "chp")
+
+
+def context_of(s: Situation) -> Context:
+    """What the kinds may know."""
+    return Context(s.grid, s.now, s.states, s.inputs, s.committed, s.end_value)
+
+
+def asset_ids(s: Situation) -> tuple[str, ...]:
+    return tuple(a.id for a in s.portfolio.assets)
+
+
+def blocks(s: Situation) -> list[Block]:
+    """One block per kind and per product."""
+    context, ids = context_of(s), asset_ids(s)
+    found = [
+        KINDS[kind].block([a for a in s.portfolio.assets if a.kind == kind], context)
+        for kind in dict.fromkeys(a.kind for a in s.portfolio.assets)
+    ]
+    for unit in s.positions:
+        found.append(
+            position_energy(
+                f"energy {unit.unit}", unit.assets, ids, s.grid, unit.mw, s.price_eur_per_mwh, s.deviation_factor
+            )
+        )
+    consumers = tuple(a.id for a in s.portfolio.assets if a.kind not in GENERATING)
+    found.append(grid_fee(consumers, ids, s.grid, s.fee_eur_per_mwh))
+    for call in s.calls:
+        found.append(
+            dr_call(f"call {call.id}", call.assets, ids, s.grid, call.baseline_mw, call.ordered_mw, call.penalty_eur_per_mwh)
+        )
+    return found
+
+
+def problem_of(s: Situation) -> Problem:
+    """The whole sparse model of one stage run."""
+    ids = asset_ids(s)
+    extra = [limit_rows(ids, s.grid, s.limits)] if s.limits else []
+    return assemble(s.grid, ids, blocks(s), extra)
+
+
+def incidence(s: Situation, network: Network) -> sp.csr_array:
+    """(N, B) map from our assets to buses; an asset without a bus exposes none."""
+    position = {bus: i for i, bus in enumerate(network.buses)}
+    assets = s.portfolio.assets
+    rows = [i for i, a in enumerate(assets) if a.bus is not None]
+    cols = [position[a.bus] for a in assets if a.bus is not None]
+    return sp.csr_array((np.ones(len(rows)), (rows, cols)), shape=(len(assets), len(network.buses)))
+
+
+def background_values(s: Situation, side: GridSide, values: Array) -> tuple[Array, Array]:
+    """Bus injections of the background from forecast series values (..., S_forecast, T)."""
+    rows = [s.forecast.index[name] for name in side.background.series]
+    p = values[..., rows, :]
+    return side.background.injection(p, p * side.q_ratio[:, None])
+
+
+def exposure_of(s: Situation) -> Exposure | None:
+    """What the network sees: assets on buses, the expected background, and two contingencies of our own making."""
+    if s.grid_side is None:
+        return None
+    p, q = background_values(s, s.grid_side, s.forecast.expected)
+    tan_phi = np.array([a.tan_phi for a in s.portfolio.assets])
+    return Exposure(incidence(s, s.grid_side.network), tan_phi, p, q, contingencies(s))
+
+
+def contingencies(s: Situation) -> tuple[Case, ...]:
+    """Control lost (every device at its default at once) and every price-taker moving in the same minute."""
+    assets, steps = s.portfolio.assets, s.grid.n
+    default = np.array([KINDS[a.kind].default_mw(a, s.states[a.id], s.inputs[a.id], s.grid) for a in assets])
+    keep = np.array([[a.control != "price"] * steps for a in assets])
+    most = np.zeros((len(assets), steps))
+    for i, asset in enumerate(assets):
+        if asset.control == "price":
+            most[i] = _fullest_response(asset.id, s)
+    return (
+        Case(ALL_AT_DEFAULT, np.zeros_like(keep), default),
+        Case(PRICE_TAKERS_TOGETHER, keep, most),
+    )
+
+
+def _fullest_response(asset_id: str, s: Situation) -> Array:
+    from dispatch.assets.price_elastic import extremes
+
+    lower, _ = extremes(s.portfolio.asset(asset_id), s.inputs[asset_id])
+    return lower
+
+
+def scenarios_of(s: Situation) -> Scenarios | None:
+    """The joint scenarios as the network sees them: background, what our generation can give, how our loads deviate."""
+    if s.grid_side is None or not s.forecast.scenarios.size:
+        return None
+    draws, expected = s.forecast.scenarios, s.forecast.expected
+    p, q = background_values(s, s.grid_side, draws)
+    shape = (draws.shape[0], len(s.portfolio.assets), s.grid.n)
+    available, deviation = np.full(shape, np.inf), np.zeros(shape)
+    for i, asset in enumerate(s.portfolio.assets):
+        for name, given in asset.inputs.items():
+            if given.series is None:
+                continue
+            row = s.forecast.index[given.series]
+            if name == "available_mw":
+                available[:, i] = given.scale * draws[:, row]
+            elif name == "load_mw":
+                deviation[:, i] = -given.scale * (draws[:, row] - expected[row])
+    return Scenarios(p, q, available, deviation)
+
+
+Inputs = Mapping[str, Mapping[str, Array]]

@@ -1,0 +1,138 @@
+"""One stage run, pure: a situation in, a dispatch run out, certified or down the ladder.
+
+    optimal -> last_good -> merit_order -> device_default
+
+A rung is taken when its schedule passes the independent check and, where a network model exists, its
+certificate. If none passes, the rung with the smallest total violation is released, marked violated.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from datetime import timedelta
+
+from dispatch.certify import certify
+from dispatch.check import check_schedule
+from dispatch.exposure import Exposure
+from dispatch.ladder import device_default, last_good, merit_order
+from dispatch.secure import solve_secure
+from vpp.domain.errors import Fault, NotSolved
+from vpp.domain.network import Certificate
+from vpp.domain.schedule import DispatchRun, Schedule, Solution
+from vpp.service.assemble import exposure_of, problem_of, scenarios_of
+from vpp.service.situation import Situation
+
+log = logging.getLogger(__name__)
+GAP = {"day_ahead": 1e-3, "intraday": 5e-3}
+MAX_ROUNDS = 12
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One rung's schedule with its verdicts."""
+
+    level: str
+    schedule: Schedule
+    solution: Solution | None
+    certificate: Certificate | None
+    faults: tuple[Fault, ...]
+
+    @property
+    def clean(self) -> bool:
+        return not self.faults and (self.certificate is None or self.certificate.verdict == "clean")
+
+    @property
+    def total_violation(self) -> float:
+        """Sum of the relative excesses; a broken physical limit weighs more than any network excess."""
+        network = sum(v.excess for v in self.certificate.violations) if self.certificate else 0.0
+        return 1e3 * len(self.faults) + network
+
+    def why_not(self) -> str:
+        """What keeps it from being released as clean."""
+        reasons = [str(f) for f in self.faults[:3]]
+        if self.certificate is not None and self.certificate.verdict == "violated":
+            reasons += [
+                f"{v.case}: {v.element} step {v.step} {v.value:.4g} {v.unit} (limit {v.limit:.4g})"
+                for v in self.certificate.violations[:3]
+            ]
+        return "; ".join(reasons)
+
+
+def run_stage(s: Situation, run_id: str, secure: bool = True) -> DispatchRun:
+    """Solve, check, certify; walk down the ladder until a rung is clean. Never returns without a schedule."""
+    began = time.perf_counter()
+    exposure = exposure_of(s)
+    reasons: list[str] = []
+    tried: list[Candidate] = []
+    for candidate in _rungs(s, exposure, secure, reasons):
+        tried.append(candidate)
+        if candidate.clean or not secure:
+            break
+        reasons.append(f"{candidate.level}: {candidate.why_not()}")
+    best = min(tried, key=lambda c: (not c.clean, c.total_violation))
+    certificate = best.certificate
+    if best.faults and certificate is not None:
+        certificate = replace(certificate, verdict="violated")
+    wall = dict(best.solution.wall_s) if best.solution else {}
+    wall["total"] = time.perf_counter() - began
+    return DispatchRun(
+        run_id, s.stage.name, s.purpose, s.now, s.now, best.level, " | ".join(reasons), best.solution,
+        best.schedule, certificate, s.digest(), wall,
+    )  # fmt: skip
+
+
+def _rungs(s: Situation, exposure: Exposure | None, secure: bool, reasons: list[str]) -> Iterator[Candidate]:
+    solution = _optimal(s, exposure, secure, reasons)
+    if solution is not None:
+        yield _judged("optimal", solution.schedule, solution, s, exposure)
+    for level, build in _fallbacks(s):
+        yield _judged(level, build(), None, s, exposure)
+
+
+def _fallbacks(s: Situation) -> list[tuple[str, Callable[[], Schedule]]]:
+    assets, states, inputs, grid = s.portfolio.assets, s.states, s.inputs, s.grid
+    last, price, limits = s.last, s.price_eur_per_mwh, s.limits
+    rungs: list[tuple[str, Callable[[], Schedule]]] = []
+    if last is not None:
+        rungs.append(("last_good", lambda: last_good(last, assets, states, inputs, grid, limits)))
+    rungs.append(("merit_order", lambda: merit_order(assets, states, inputs, grid, price, limits)))
+    rungs.append(("device_default", lambda: device_default(assets, states, inputs, grid)))
+    return rungs
+
+
+def _optimal(s: Situation, exposure: Exposure | None, secure: bool, reasons: list[str]) -> Solution | None:
+    network = s.grid_side.network if s.grid_side and secure else None
+    try:
+        began = time.perf_counter()
+        problem = problem_of(s)
+        build = time.perf_counter() - began
+        solution = solve_secure(
+            problem, network, exposure, deadline_s=_seconds(s.stage.deadline) - build,
+            rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS,
+        )  # fmt: skip
+        wall = dict(solution.wall_s)
+        wall["build"] = wall.get("build", 0.0) + build
+        return replace(solution, wall_s=wall)
+    except NotSolved as why:
+        log.warning("%s at %s: %s", s.stage.name, s.now, why)
+        reasons.append(f"optimal: {why}")
+        return None
+
+
+def _judged(
+    level: str, schedule: Schedule, solution: Solution | None, s: Situation, exposure: Exposure | None
+) -> Candidate:
+    faults = check_schedule(s.portfolio.assets, s.states, s.inputs, schedule)
+    certificate = None
+    if s.grid_side is not None and exposure is not None:
+        certificate = certify(
+            schedule.power_mw, s.grid_side.network, exposure, scenarios_of(s), s.grid, reference_steps=None
+        )
+    return Candidate(level, schedule, solution, certificate, tuple(faults))
+
+
+def _seconds(span: timedelta) -> float:
+    return span.total_seconds()

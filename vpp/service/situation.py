@@ -1,0 +1,129 @@
+"""Everything one stage run may know, as one value: the same situation gives the same schedule."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Protocol
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatch.block import EndValue
+from vpp.domain.forecast import Forecast
+from vpp.domain.network import Network
+from vpp.domain.portfolio import AssetState, Portfolio
+from vpp.domain.schedule import Schedule
+from vpp.domain.stage import DAY_AHEAD, Stage
+from vpp.domain.time import Array, TimeGrid, local_midnight, mixed_grid
+
+Limits = Mapping[str, tuple[Array, Array]]
+
+
+class Background(Protocol):
+    """What the network carries besides our assets."""
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Series ids in array order."""
+
+    def injection(self, p_values: Array, q_values: Array) -> tuple[Array, Array]:
+        """Net bus injections (..., T, B) in MW and Mvar of series values (..., S, T)."""
+
+
+@dataclass(frozen=True)
+class GridSide:
+    """The network model, what else it carries, and Q/P of each background series as known now."""
+
+    network: Network
+    background: Background
+    q_ratio: Array
+
+
+@dataclass(frozen=True)
+class UnitPosition:
+    """Firm net injection (T,) of a trading unit; NaN where nothing is firm yet."""
+
+    unit: str
+    assets: tuple[str, ...]
+    mw: Array
+
+
+@dataclass(frozen=True)
+class Call:
+    """A demand-response order on `assets`: at least `baseline_mw` + `ordered_mw` where `ordered_mw` is above zero."""
+
+    id: str
+    assets: tuple[str, ...]
+    baseline_mw: Array
+    ordered_mw: Array
+    penalty_eur_per_mwh: float
+
+
+@dataclass(frozen=True)
+class Situation:
+    """One stage run's knowledge at `now`; arrays are over `grid`."""
+
+    stage: Stage
+    purpose: str
+    now: datetime
+    grid: TimeGrid
+    portfolio: Portfolio
+    states: Mapping[str, AssetState]
+    inputs: Mapping[str, Mapping[str, Array]]
+    forecast: Forecast
+    price_eur_per_mwh: Array
+    fee_eur_per_mwh: Array
+    deviation_factor: float
+    positions: tuple[UnitPosition, ...]
+    end_value: Mapping[str, EndValue] = field(default_factory=dict)
+    committed: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
+    limits: Limits = field(default_factory=dict)
+    calls: tuple[Call, ...] = ()
+    last: Schedule | None = None
+    grid_side: GridSide | None = None
+
+    def digest(self) -> str:
+        """SHA-256 over everything the run depends on."""
+        h = hashlib.sha256()
+        h.update(f"{self.stage.name}|{self.purpose}|{self.now.isoformat()}|{self.grid}".encode())
+        for array in (self.price_eur_per_mwh, self.fee_eur_per_mwh, self.forecast.quantiles):
+            h.update(np.ascontiguousarray(array).tobytes())
+        for unit in self.positions:
+            h.update(unit.unit.encode() + unit.mw.tobytes())
+        for asset, values in sorted(self.inputs.items()):
+            for name, value in sorted(values.items()):
+                h.update(f"{asset}/{name}".encode() + np.ascontiguousarray(value).tobytes())
+        states = {k: repr(v) for k, v in sorted(self.states.items())}
+        limits = {k: [v[0].tolist(), v[1].tolist()] for k, v in sorted(self.limits.items())}
+        committed = {k: v.tolist() for k, v in sorted(self.committed.items())}
+        values_end = {k: [v.width_mwh.tolist(), v.value.tolist()] for k, v in sorted(self.end_value.items())}
+        calls = [(c.id, c.baseline_mw.tolist(), c.ordered_mw.tolist()) for c in self.calls]
+        h.update(json.dumps([states, limits, committed, values_end, calls]).encode())
+        return h.hexdigest()
+
+
+def day_ahead_grid(stage: Stage, now: datetime, zone: str) -> TimeGrid:
+    """Quarters from issue to the end of the next local day (normally 152)."""
+    tomorrow: date = now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
+    return TimeGrid.between(now, local_midnight(tomorrow + timedelta(days=1), zone), stage.step)
+
+
+def rolling_grid(stage: Stage, now: datetime, firm_until: datetime) -> TimeGrid:
+    """The stage's steps over its horizon, then its coarser steps to the end of the last firm day."""
+    fine_end = now + stage.horizon
+    if stage.tail_step is None or firm_until <= fine_end:
+        return TimeGrid.between(now, fine_end, stage.step)
+    return mixed_grid(now, [(stage.step, fine_end), (stage.tail_step, firm_until)])
+
+
+def grid_for(stage: Stage, now: datetime, zone: str, firm_until: datetime) -> TimeGrid:
+    """The time grid of a run of `stage` at `now`."""
+    return day_ahead_grid(stage, now, zone) if stage.name == DAY_AHEAD else rolling_grid(stage, now, firm_until)
+
+
+Progress = Callable[[str], None]
