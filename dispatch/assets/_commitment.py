@@ -1,0 +1,191 @@
+"""On/off machines: three binaries, minimum times on any time grid, initial state, commitment from above.
+
+For machine i and step t that begins at time a[t] (minutes from the start of the grid):
+
+    on[i,t] - on[i,t-1] = start[i,t] - stop[i,t]
+    sum of start[i,s] over s <= t with a[s] > a[t] - up[i]    <=  on[i,t]
+    sum of stop[i,s]  over s <= t with a[s] > a[t] - down[i]  <=  1 - on[i,t]
+
+Every window holds step t itself, so with a binary `on` the other two are 0 or 1 by themselves and stay
+continuous. Sources: the turn-on and turn-off inequalities, which describe the hull of minimum up and
+down times, are those of D. Rajan and S. Takriti, "Minimum up/down polytopes of the unit commitment
+problem with start-up costs", IBM Research Report RC23628, 2005; the three-binary form is reviewed in
+B. Knueven, J. Ostrowski and J.-P. Watson, "On mixed-integer programming formulations for the unit
+commitment problem", INFORMS Journal on Computing 32 (4), 2020.
+
+Precedence, so that a state never makes the problem infeasible: a machine out of service is off; one
+inside its minimum time keeps its state (its interlock would refuse); elsewhere `committed` holds. Where
+committed steps leave no room for a minimum time, the stage above answers for it: that one transition
+loses its window. Steps known this way are fixed by bounds, and no column is integer once all are known.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from dispatch.assets._inputs import available, ids
+from dispatch.assets._store import diagonal
+from dispatch.block import INF, Columns, Context, Rows, eye, previous, stack
+from vpp.domain.errors import DataGap
+from vpp.domain.portfolio import Asset
+from vpp.domain.time import Array, TimeGrid
+
+EPS_MIN = 1e-6
+
+
+@dataclass(frozen=True)
+class Machines:
+    """What is known of n machines before solving: `known` (n,T) is 0, 1 or -1 (free).
+
+    `initial_on` (n,), `times` (T,) minutes from the start of the grid, `up` and `down` (n,1) minutes;
+    `excused` (n,T) marks steps whose start or stop carries no minimum time.
+    """
+
+    known: NDArray[np.int8]
+    excused: NDArray[np.bool_]
+    initial_on: Array
+    times: Array
+    up: Array
+    down: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, steps = self.known.shape
+        return n, steps
+
+
+def step_times(grid: TimeGrid) -> Array:
+    """(T,) minutes from the start of the grid to the start of each step."""
+    return np.concatenate([[0.0], np.cumsum(grid.minutes[:-1])])
+
+
+def machines(fleet: Sequence[Asset], context: Context, min_up_h: Array, min_down_h: Array) -> Machines:
+    """States and commitment of `fleet` on the context's grid; `min_up_h`, `min_down_h` (n,1), hours.
+
+    Raises DataGap where an asset has no state and ValueError for a commitment of the wrong length.
+    """
+    missing = [a.id for a in fleet if a.id not in context.states]
+    if missing:
+        raise DataGap(f"{missing[0]}/state: missing")
+    states = [context.states[a.id] for a in fleet]
+    times, up, down = step_times(context.grid), min_up_h * 60.0, min_down_h * 60.0
+    on = np.array([s.on for s in states], dtype=np.int8).reshape(-1, 1)
+    since = np.array([s.minutes_in_state for s in states], dtype=float).reshape(-1, 1)
+    held = times[None, :] < np.where(on == 1, up, down) - since - EPS_MIN
+    known = np.where(held, on, _committed(ids(fleet), context))
+    known = np.where(available(fleet, context) > 0.0, known, 0).astype(np.int8)
+    excused = np.zeros(known.shape, dtype=bool)
+    for i in np.flatnonzero((known >= 0).any(axis=1)):
+        excused[i] = _excused(known[i], int(on[i, 0]), float(since[i, 0]), times, float(up[i, 0]), float(down[i, 0]))
+    return Machines(known, excused, on[:, 0].astype(float), times, up, down)
+
+
+def _committed(asset_ids: Sequence[str], context: Context) -> NDArray[np.int8]:
+    fixed = np.full((len(asset_ids), context.grid.n), -1, dtype=np.int8)
+    for row, asset_id in zip(fixed, asset_ids, strict=True):
+        if asset_id in context.committed:
+            row[:] = context.committed[asset_id]
+    return fixed
+
+
+def _excused(known: NDArray[np.int8], on: int, since: float, times: Array, up: float, down: float) -> NDArray[np.bool_]:
+    """Steps of transitions whose minimum time the next known state contradicts; one pass over transitions."""
+    at = np.flatnonzero(known >= 0)
+    index, value = np.append(-1, at), np.append(on, known[at])
+    excused, changed, span = np.zeros(known.size, dtype=bool), -since, slice(0, 0)
+    for i in np.flatnonzero(np.diff(value)):
+        first, last = int(index[i]) + 1, int(index[i + 1])
+        ready = changed + (up if value[i] else down)
+        if ready > times[last] + EPS_MIN:
+            excused[span] = True
+            ready = -INF
+        changed = float(times[max(first, int(np.searchsorted(times, ready - EPS_MIN)))])
+        span = slice(first, last + 1)
+    return excused
+
+
+def columns(
+    m: Machines, start_cost_eur: Array, on_cost_eur: Array | float = 0.0, on_term: str = "fuel"
+) -> tuple[Columns, Columns, Columns]:
+    """Groups `on`, `start`, `stop`, each (n,T); `start_cost_eur` (n,1) a start, `on_cost_eur` broadcasts to (n,T)."""
+    lower, upper = (m.known == 1).astype(float), (m.known != 0).astype(float)
+    on_cost = np.broadcast_to(on_cost_eur, m.shape).ravel()
+    start_cost = np.broadcast_to(start_cost_eur, m.shape).ravel()
+    return (
+        Columns("on", m.shape, lower.ravel(), upper.ravel(), on_cost, integer=bool((m.known < 0).any()), term=on_term),
+        Columns("start", m.shape, 0.0, 1.0, start_cost, term="starts"),
+        Columns("stop", m.shape, 0.0, 1.0, term="starts"),
+    )
+
+
+def rows(m: Machines, sizes: Sequence[int], first: int = 0) -> list[Rows]:
+    """Matching and minimum-time rows; `on`, `start`, `stop` are the groups `first`, `first + 1`, `first + 2`."""
+    n, steps = m.shape
+    size, on, start, stop = n * steps, first, first + 1, first + 2
+    one = eye(size)
+    change = sp.csr_array(one - previous(n, steps))
+    before = np.zeros((n, steps))
+    before[:, 0] = m.initial_on
+    starts, stops = _windows(m.times, m.up, m.excused), _windows(m.times, m.down, m.excused)
+    match = stack(sizes, {on: change, start: sp.csr_array(-one), stop: one}, size)
+    return [
+        Rows("commitment", before.ravel(), before.ravel(), own=match),
+        Rows("min_up", -INF, 0.0, own=stack(sizes, {on: sp.csr_array(-one), start: starts}, size)),
+        Rows("min_down", -INF, 1.0, own=stack(sizes, {on: one, stop: stops}, size)),
+    ]
+
+
+def _windows(times: Array, length: Array, excused: NDArray[np.bool_]) -> sp.csr_array:
+    """(n*T, n*T) with a one at (t, s) of a machine where s <= t and s began less than `length` (n,1) ago, or s = t."""
+    n, steps = excused.shape
+    t = np.arange(steps)
+    oldest = np.minimum(np.searchsorted(times, times[None, :] - length + EPS_MIN, side="right"), t)
+    count = (t - oldest + 1).ravel()
+    row = np.repeat(np.arange(n * steps), count)
+    within = np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)
+    column = np.repeat((oldest + steps * np.arange(n)[:, None]).ravel(), count) + within
+    keep = ~excused.ravel()[column] | (row == column)
+    size = n * steps
+    return sp.csr_array((np.ones(int(keep.sum())), (row[keep], column[keep])), shape=(size, size))
+
+
+def before_matrix(values: Array) -> sp.csr_array:
+    """(n*T, n*T) map from x to values[i,t] * x[i,t-1]; `values` is (n,T), the first step of each machine is empty."""
+    return sp.csr_array(diagonal(values) @ previous(*values.shape))
+
+
+def as_commitment(on: Array) -> Array:
+    """0/1 per step out of a solver's values."""
+    return np.rint(on)
+
+
+def settle(
+    wanted: NDArray[np.bool_], on: bool, since_min: float, times: Array, up_min: float, down_min: float
+) -> NDArray[np.bool_]:
+    """(T,) state of one machine that follows `wanted` as soon as its minimum times allow."""
+    state = np.empty(wanted.size, dtype=bool)
+    at, changed = 0, -since_min
+    while at < wanted.size:
+        released = int(np.searchsorted(times, changed + (up_min if on else down_min) - EPS_MIN))
+        first = max(at, released)
+        turns = np.flatnonzero(wanted[first:] != on)
+        until = first + int(turns[0]) if turns.size else wanted.size
+        state[at:until] = on
+        if until < wanted.size:
+            on, changed = not on, float(times[until])
+        at = until
+    return state
+
+
+def known_starts(m: Machines) -> Array:
+    """(n,T) a one at each known-on step whose last known step before it, or the initial state, was off."""
+    starts = np.zeros(m.shape)
+    for i, row in enumerate(m.known):
+        at = np.flatnonzero(row >= 0)
+        starts[i, at] = np.diff(np.append(m.initial_on[i], row[at])) > 0
+    return starts

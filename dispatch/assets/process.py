@@ -1,0 +1,247 @@
+"""Process: mills that run or stop and fill a shared silo, from which shipments leave.
+
+With binaries on, start, stop (`_commitment`), step length h (hours), mill i of silo g, content e in
+MWh of electricity (tonnes times the silo's kWh/t / 1000):
+
+    injection = -power on
+    e[t] = e[t-1] + h (sum over i of rate_i on_i[t] - shipments[t]) + missed[t] - spilled[t]
+    rate_i = power_i * silo kWh/t / mill kWh/t,     min <= e <= capacity,     0 <= missed <= h shipments
+    sum over the silo's mills of on[t] <= crew limit
+    sum of start over each window of 24 h from the start of the grid <= max_starts_per_day
+
+The windows of 24 h stand in for local days, because starts before the grid are not known. Missed and
+spilled product cost `missed_eur_per_t`; product may spill only where a silo's mills are held on by
+their minimum run or by the stage above, because a free mill can always stop. Known states also lift
+the crew limit and the number of starts where they exceed it. Source: the discrete-time
+state-task network of E. Kondili, C. C. Pantelides and R. W. H. Sargent, "A general algorithm for
+short-term scheduling of batch operations I", Computers and Chemical Engineering 17 (2), 1993, and for
+cement mills with silos P. M. Castro, I. Harjunkoski and I. E. Grossmann, "New continuous-time
+scheduling formulation for continuous plants under variable electricity cost", Industrial and
+Engineering Chemistry Research 48 (14), 2009.
+
+The state `stored_mwh` of a mill is its silo's content divided by the number of its mills.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.sparse as sp
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from dispatch.assets import _commitment, _store
+from dispatch.assets._commitment import Machines
+from dispatch.assets._inputs import ids, parameter, stored, trajectories
+from dispatch.assets._store import diagonal
+from dispatch.block import INF, AssetResult, Block, Columns, Context, EndValue, Reader, Rows, eye, stack
+from vpp.domain.errors import Fault, InputFaults
+from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.time import Array, TimeGrid
+
+NAME = "process"
+INPUTS = ("shipments_t_per_h", "rota")
+DAY_MIN = 1440.0
+ON, START, STOP, CONTENT, MISSED, SPILLED, END = range(7)
+
+
+class Silo(BaseModel):
+    """A product store shared by the mills that name the same `id`; `kwh_per_t` values its content."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    id: str = Field(min_length=1)
+    capacity_t: float = Field(gt=0)
+    min_t: float = Field(default=0.0, ge=0)
+    kwh_per_t: float = Field(gt=0)
+    missed_eur_per_t: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Silo:
+        if self.min_t >= self.capacity_t:
+            raise ValueError(f"min_t {self.min_t} is not below capacity_t {self.capacity_t}")
+        return self
+
+    @property
+    def mwh_per_t(self) -> float:
+        return self.kwh_per_t / 1000.0
+
+
+class Params(BaseModel):
+    """One mill; `crew_limit` is the number of mills of its silo that may run at once."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    power_mw: float = Field(gt=0)
+    kwh_per_t: float = Field(gt=0)
+    min_run_h: float = Field(ge=0, le=168)
+    min_stop_h: float = Field(ge=0, le=168)
+    start_cost_eur: float = Field(ge=0)
+    silo: Silo
+    max_starts_per_day: int | None = Field(default=None, ge=0)
+    crew_limit: int | None = Field(default=None, ge=0)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Params:
+        run_t = self.tonnes_per_h * self.min_run_h
+        if run_t > self.silo.capacity_t - self.silo.min_t:
+            raise ValueError(f"one minimum run of {run_t:g} t does not fit into the silo between min_t and capacity_t")
+        return self
+
+    @property
+    def tonnes_per_h(self) -> float:
+        return self.power_mw * 1000.0 / self.kwh_per_t
+
+
+@dataclass(frozen=True)
+class Silos:
+    """G silos of n mills: `member` (G,n) is 0 or 1, `first` (G,) the first mill of each, in the order of the fleet."""
+
+    specs: tuple[Silo, ...]
+    member: Array
+    first: tuple[int, ...]
+
+    @property
+    def mwh_per_t(self) -> Array:
+        """(G,1) MWh of electricity per tonne in the silo."""
+        return np.array([s.mwh_per_t for s in self.specs]).reshape(-1, 1)
+
+    def number(self, name: str) -> Array:
+        """(G,1) values of one silo parameter."""
+        return np.array([getattr(s, name) for s in self.specs], dtype=float).reshape(-1, 1)
+
+
+def silos_of(fleet: Sequence[Asset]) -> Silos:
+    """The silos of a fleet. Raises InputFaults where mills describe the same silo differently."""
+    specs: dict[str, Silo] = {}
+    first: list[int] = []
+    faults: list[Fault] = []
+    for i, asset in enumerate(fleet):
+        silo: Silo = asset.params.silo
+        if silo.id not in specs:
+            specs[silo.id] = silo
+            first.append(i)
+        elif specs[silo.id] != silo:
+            faults.append(Fault(asset.id, "silo", f"differs from {fleet[first[list(specs).index(silo.id)]].id}"))
+    if faults:
+        raise InputFaults(faults)
+    at = [list(specs).index(a.params.silo.id) for a in fleet]
+    member = np.zeros((len(specs), len(fleet)))
+    member[at, np.arange(len(fleet))] = 1.0
+    return Silos(tuple(specs.values()), member, tuple(first))
+
+
+def block(fleet: Sequence[Asset], context: Context) -> Block:
+    """The physics of `fleet` over `context.grid`. Raises DataGap for a missing state or missing shipments and
+    InputFaults where mills describe the same silo differently.
+    """
+    silos, steps = silos_of(fleet), context.grid.n
+    m = _commitment.machines(fleet, context, parameter(fleet, "min_run_h"), parameter(fleet, "min_stop_h"))
+    shipped = np.maximum(trajectories([fleet[i] for i in silos.first], context, INPUTS[0]), 0.0)
+    shipped_mwh = shipped * context.grid.hours * silos.mwh_per_t
+    initial, keep = np.maximum(silos.member @ stored(fleet, context), 0.0), np.ones_like(shipped)
+    floor, ceiling = (silos.number(name) * silos.mwh_per_t for name in ("min_t", "capacity_t"))
+    lower, upper = _store.window(initial, keep, floor, ceiling)
+    end = _store.end_value_columns("end", _ends(fleet, silos, context), steps, floor, lower[:, -1])
+    spill = np.where((silos.member @ (m.known == 1)).any(axis=1, keepdims=True), INF, 0.0)
+    price = silos.number("missed_eur_per_t") / silos.mwh_per_t
+    columns = (
+        *_commitment.columns(m, parameter(fleet, "start_cost_eur")),
+        Columns("content", keep.shape, lower.ravel(), upper.ravel(), term="stored_energy"),
+        Columns("missed", keep.shape, 0.0, shipped_mwh.ravel(), _flat(price, steps), term="missed_production"),
+        Columns("spilled", keep.shape, 0.0, _flat(spill, steps), _flat(price, steps), term="missed_production"),
+        end.columns,
+    )
+    sizes = [c.size for c in columns]
+    made = sp.csr_array(sp.kron(sp.csr_array(silos.member * _rate(fleet).ravel()), diagonal(context.grid.hours)))
+    one = eye(keep.size)
+    gains = {ON: made, MISSED: one, SPILLED: sp.csr_array(-one)}
+    rows = [*_commitment.rows(m, sizes, ON), *_crew_rows(fleet, silos, m, sizes), *_start_rows(fleet, m, sizes)]
+    rows.append(_store.balance_rows("silo_balance", sizes, CONTENT, gains, initial, keep, -shipped_mwh))
+    rows += _store.end_value_rows("end_value", sizes, CONTENT, END, end)
+    power = stack(sizes, {ON: diagonal(-_flat(parameter(fleet, "power_mw"), steps))}, m.known.size)
+    return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, silos, sizes, m.shape))
+
+
+def _flat(values: Array, steps: int) -> Array:
+    return np.repeat(np.ravel(values), steps)
+
+
+def _rate(fleet: Sequence[Asset]) -> Array:
+    """(n,1) MWh of silo content that a running mill makes per hour."""
+    return np.array([a.params.tonnes_per_h * a.params.silo.mwh_per_t for a in fleet]).reshape(-1, 1)
+
+
+def _ends(fleet: Sequence[Asset], silos: Silos, context: Context) -> list[EndValue | None]:
+    """End value of each silo: the segments of its mills' shares, dearest first."""
+    given = _store.ends_of(ids(fleet), context)
+    merged: list[EndValue | None] = []
+    for members in silos.member > 0.0:
+        parts = [given[i] for i in np.flatnonzero(members)]
+        present = [p for p in parts if p is not None]
+        if not present:
+            merged.append(None)
+            continue
+        width = np.concatenate([np.asarray(p.width_mwh, dtype=float) for p in present])
+        value = np.concatenate([np.asarray(p.value, dtype=float) for p in present])
+        order = np.argsort(-value, kind="stable")
+        merged.append(EndValue(width[order], value[order]))
+    return merged
+
+
+def _crew_rows(fleet: Sequence[Asset], silos: Silos, m: Machines, sizes: Sequence[int]) -> list[Rows]:
+    """At most the smallest `crew_limit` among a silo's mills run at once; known states lift it."""
+    given = [INF if a.params.crew_limit is None else float(a.params.crew_limit) for a in fleet]
+    limit = np.where(silos.member > 0.0, given, INF).min(axis=1)
+    limited = np.flatnonzero(limit < silos.member.sum(axis=1))
+    if not limited.size:
+        return []
+    steps = m.shape[1]
+    running = sp.csr_array(sp.kron(sp.csr_array(silos.member[limited]), eye(steps)))
+    most = np.maximum(limit[limited, None], silos.member[limited] @ (m.known == 1))
+    return [Rows("crew", -INF, most.ravel(), own=stack(sizes, {ON: running}, most.size))]
+
+
+def _start_rows(fleet: Sequence[Asset], m: Machines, sizes: Sequence[int]) -> list[Rows]:
+    """At most `max_starts_per_day` in each 24 h from the start of the grid; known starts lift it."""
+    given = np.array([np.nan if a.params.max_starts_per_day is None else a.params.max_starts_per_day for a in fleet])
+    limited = np.flatnonzero(np.isfinite(given))
+    if not limited.size:
+        return []
+    day = (m.times // DAY_MIN).astype(int)
+    in_day = (day == np.arange(day[-1] + 1)[:, None]).astype(float)
+    pick = np.zeros((limited.size, m.shape[0]))
+    pick[np.arange(limited.size), limited] = 1.0
+    most = np.maximum(given[limited, None], _commitment.known_starts(m)[limited] @ in_day.T)
+    starts = sp.csr_array(sp.kron(sp.csr_array(pick), sp.csr_array(in_day)))
+    return [Rows("starts_per_day", -INF, most.ravel(), own=stack(sizes, {START: starts}, most.size))]
+
+
+def _reader(fleet: Sequence[Asset], silos: Silos, sizes: Sequence[int], shape: tuple[int, int]) -> Reader:
+    cuts, steps = np.cumsum(sizes)[:END], shape[1]
+    of_mill = silos.member.argmax(axis=0)
+
+    def read(x: Array, duals: Mapping[str, Array]) -> dict[str, AssetResult]:
+        groups = [part.reshape(-1, steps) for part in np.split(x, cuts)[:END]]
+        values = _store.marginal_value(duals, "silo_balance", len(silos.specs), steps)
+        share = groups[CONTENT] / silos.member.sum(axis=1, keepdims=True)
+        in_tonnes = {at: groups[at] / silos.mwh_per_t for at in (CONTENT, MISSED, SPILLED)}
+        results = {}
+        for i, (asset, g) in enumerate(zip(fleet, of_mill, strict=True)):
+            decisions = {"silo_t": in_tonnes[CONTENT][g]}
+            if silos.first[g] == i:
+                decisions |= {"missed_t": in_tonnes[MISSED][g], "spilled_t": in_tonnes[SPILLED][g]}
+            on = _commitment.as_commitment(groups[ON][i])
+            results[asset.id] = AssetResult(on, share[g], values[g], decisions)
+        return results
+
+    return read
+
+
+def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
+    """The rota (T,): consumption of `power_mw` where it says 1; a mill out of service stays off."""
+    p: Params = asset.params
+    in_service = 1.0 if state is None or state.available else 0.0
+    injection: Array = -p.power_mw * in_service * np.asarray(inputs["rota"], dtype=float)
+    return injection
