@@ -1,0 +1,321 @@
+"""Stack blocks, products and network cuts into one sparse problem that every door reads.
+
+    min  cost @ x + offset
+    s.t. row_lower <= matrix @ x <= row_upper,   lower <= x <= upper,   x[integer] integral
+    p = power @ x + power_offset                 (N*T,), asset-major, MW of net injection
+
+Rows over injections, `injection @ p`, are substituted by p's definition, so that the doors see columns
+only. All coordinates are concatenated once: 1,000 assets over 96 steps stack in tenths of a second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from dispatch.block import AssetResult, Block, Columns, Rows
+from vpp.domain.errors import DataGap, NotSolved
+from vpp.domain.schedule import Schedule
+from vpp.domain.time import Array, TimeGrid
+
+CROSSING = 1e-9
+Bools = NDArray[np.bool_]
+Ints = NDArray[np.int64]
+
+
+class Infeasible(NotSolved):
+    """No point satisfies the constraints."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """The stacked problem; block b's columns begin at column_start[b], its rows at row_start[b]."""
+
+    grid: TimeGrid
+    asset_ids: tuple[str, ...]
+    blocks: tuple[Block, ...]
+    cost: Array
+    lower: Array
+    upper: Array
+    integer: Bools
+    matrix: sp.csr_array
+    row_lower: Array
+    row_upper: Array
+    power: sp.csr_array
+    power_offset: Array
+    offset: float
+    column_start: tuple[int, ...] = ()
+    row_start: tuple[int, ...] = ()
+
+    @property
+    def columns(self) -> int:
+        return len(self.cost)
+
+    @property
+    def rows(self) -> int:
+        return len(self.row_lower)
+
+    def objective(self, x: Array) -> float:
+        """Money spent at `x` (columns,)."""
+        return float(self.cost @ x) + self.offset
+
+
+@dataclass
+class _Triplets:
+    """Coordinates of one sparse matrix, gathered band by band and built once."""
+
+    row: list[NDArray[np.integer]] = field(default_factory=list)
+    col: list[NDArray[np.integer]] = field(default_factory=list)
+    value: list[Array] = field(default_factory=list)
+
+    def add(self, part: sp.csr_array, row_start: int | Ints, column_start: int) -> None:
+        """`part` below `row_start`, or its row r at row_start[r] where an array is given."""
+        coo = part.tocoo()
+        self.row.append(row_start[coo.row] if isinstance(row_start, np.ndarray) else coo.row + row_start)
+        self.col.append(coo.col + column_start)
+        self.value.append(np.asarray(coo.data, dtype=float))
+
+    def build(self, rows: int, columns: int) -> sp.csr_array:
+        if not self.row:
+            return sp.csr_array((rows, columns))
+        at = (np.concatenate(self.row), np.concatenate(self.col))
+        return sp.csr_array(sp.coo_array((np.concatenate(self.value), at), shape=(rows, columns)))
+
+
+def assemble(grid: TimeGrid, asset_ids: Sequence[str], blocks: Sequence[Block], extra: Sequence[Rows] = ()) -> Problem:
+    """Stack `blocks`, then `extra` rows (whose `own` spans all columns).
+
+    Raises ValueError where an asset belongs to no block or to two, or shapes disagree; DataGap for
+    NaN; Infeasible for a lower bound above its upper bound.
+    """
+    _check_ownership(asset_ids, blocks)
+    none, size = np.empty(0), len(asset_ids) * grid.n
+    empty = Problem(
+        grid, tuple(asset_ids), (), none, none, none, np.empty(0, dtype=bool), sp.csr_array((0, 0)), none, none,
+        sp.csr_array((size, 0)), np.zeros(size), 0.0,
+    )  # fmt: skip
+    return _grow(empty, blocks, extra)
+
+
+def with_rows(problem: Problem, rows: Sequence[Rows] | Rows) -> Problem:
+    """The problem with further rows at the end; their `own` spans all columns of `problem`."""
+    return _grow(problem, (), (rows,) if isinstance(rows, Rows) else rows)
+
+
+def with_block(problem: Problem, block: Block) -> Problem:
+    """The problem with a further block at the end. Raises ValueError where it injects."""
+    if block.assets or block.power is not None:
+        raise ValueError(f"{block.name}: a block added later cannot inject, earlier rows would miss it")
+    return _grow(problem, (block,), ())
+
+
+def _check_ownership(asset_ids: Sequence[str], blocks: Sequence[Block]) -> None:
+    owned = [a for b in blocks for a in b.assets]
+    for what, wrong in (
+        ("in no block", set(asset_ids) - set(owned)),
+        ("in a block but not in the problem", set(owned) - set(asset_ids)),
+        ("in two blocks", {a for a in owned if owned.count(a) > 1} if len(set(owned)) < len(owned) else set()),
+    ):
+        if wrong:
+            raise ValueError(f"{what}: {', '.join(sorted(wrong))}")
+
+
+def _grow(problem: Problem, blocks: Sequence[Block], extra: Sequence[Rows]) -> Problem:
+    column_start = _starts(problem.columns, [sum(c.size for c in b.columns) for b in blocks])
+    row_start = _starts(problem.rows, [sum(r.size for r in b.rows) for b in blocks])
+    columns, grown = column_start[-1], _columns(blocks)
+    power, power_offset = _power(problem, blocks, column_start)
+    placed = [
+        *((b.name, r, at) for b, at in zip(blocks, column_start, strict=False) for r in b.rows),
+        *(("extra", r, 0) for r in extra),
+    ]
+    matrix, row_lower, row_upper = _rows(placed, power, power_offset, columns)
+    above = sp.csr_array(
+        (problem.matrix.data, problem.matrix.indices, problem.matrix.indptr), shape=(problem.rows, columns)
+    )
+    return replace(
+        problem,
+        blocks=(*problem.blocks, *blocks),
+        cost=np.concatenate([problem.cost, grown[0]]),
+        lower=np.concatenate([problem.lower, grown[1]]),
+        upper=np.concatenate([problem.upper, grown[2]]),
+        integer=np.concatenate([problem.integer, grown[3]]),
+        matrix=sp.csr_array(sp.vstack([above, matrix], format="csr")) if problem.rows else matrix,
+        row_lower=np.concatenate([problem.row_lower, row_lower]),
+        row_upper=np.concatenate([problem.row_upper, row_upper]),
+        power=power,
+        power_offset=power_offset,
+        offset=problem.offset + sum(b.offset for b in blocks),
+        column_start=(*problem.column_start, *column_start[:-1]),
+        row_start=(*problem.row_start, *row_start[:-1]),
+    )
+
+
+def _starts(first: int, sizes: Sequence[int]) -> list[int]:
+    return [first, *(first + int(s) for s in np.cumsum(sizes))]
+
+
+def _flat(values: Array | float, columns: Columns) -> Array:
+    array = np.asarray(values, dtype=float)
+    if array.ndim == 1 and array.size == columns.size:
+        return array
+    return np.broadcast_to(array, columns.shape).ravel()
+
+
+def _columns(blocks: Sequence[Block]) -> tuple[Array, Array, Array, Bools]:
+    cost, lower, upper, integer = [np.empty(0)], [np.empty(0)], [np.empty(0)], [np.empty(0, dtype=bool)]
+    for block in blocks:
+        for group in block.columns:
+            name = f"{block.name}/{group.label}"
+            low, high = _bounds(name, _flat(group.lower, group), _flat(group.upper, group))
+            cost.append(_known(name, _flat(group.cost, group)))
+            lower.append(low)
+            upper.append(high)
+            integer.append(np.full(group.size, group.integer))
+    return np.concatenate(cost), np.concatenate(lower), np.concatenate(upper), np.concatenate(integer)
+
+
+def _known(name: str, values: Array) -> Array:
+    if np.isnan(values).any():
+        raise DataGap(f"{name}: {int(np.isnan(values).sum())} values are missing")
+    return values
+
+
+def _bounds(name: str, lower: Array, upper: Array) -> tuple[Array, Array]:
+    _known(name, lower), _known(name, upper)
+    crossed = lower > upper
+    if (lower[crossed] - upper[crossed] > CROSSING * np.maximum(1.0, np.abs(lower[crossed]))).any():
+        raise Infeasible(f"{name}: {int(crossed.sum())} lower bounds lie above their upper bounds")
+    return lower, np.maximum(lower, upper)
+
+
+def _power(problem: Problem, blocks: Sequence[Block], column_start: Sequence[int]) -> tuple[sp.csr_array, Array]:
+    steps = problem.grid.n
+    position = {a: i for i, a in enumerate(problem.asset_ids)}
+    parts, offset = _Triplets(), problem.power_offset.copy()
+    parts.add(problem.power, 0, 0)
+    for block, first in zip(blocks, column_start, strict=False):
+        at = (np.array([position[a] for a in block.assets], dtype=np.int64)[:, None] * steps + np.arange(steps)).ravel()
+        if block.power is not None:
+            if block.power.shape != (len(at), sum(c.size for c in block.columns)):
+                raise ValueError(f"{block.name}: power map has shape {block.power.shape}")
+            parts.add(block.power, at, first)
+        if block.assets:
+            offset[at] = _known(f"{block.name}/power_offset", np.asarray(block.power_offset, dtype=float))
+    return parts.build(len(offset), column_start[-1]), offset
+
+
+def _rows(
+    placed: Sequence[tuple[str, Rows, int]], power: sp.csr_array, power_offset: Array, columns: int
+) -> tuple[sp.csr_array, Array, Array]:
+    own, injection = _Triplets(), _Triplets()
+    lower, upper, count = [np.empty(0)], [np.empty(0)], 0
+    for name, rows, first in placed:
+        if rows.own is not None:
+            own.add(rows.own, count, first)
+        if rows.injection is not None:
+            if rows.injection.shape != (rows.size, len(power_offset)):
+                raise ValueError(f"{name}/{rows.label}: injection rows have shape {rows.injection.shape}")
+            injection.add(rows.injection, count, 0)
+        low, high = (np.broadcast_to(np.asarray(b, dtype=float), (rows.size,)) for b in (rows.lower, rows.upper))
+        low, high = _bounds(f"{name}/{rows.label}", low, high)
+        lower.append(low)
+        upper.append(high)
+        count += rows.size
+    matrix = own.build(count, columns)
+    row_lower, row_upper = np.concatenate(lower), np.concatenate(upper)
+    if injection.row:
+        over = injection.build(count, len(power_offset))
+        matrix, shift = sp.csr_array(matrix + over @ power), over @ power_offset
+        row_lower, row_upper = row_lower - shift, row_upper - shift
+    if not np.isfinite(matrix.data).all():
+        raise DataGap("rows: a coefficient is missing")
+    return matrix, row_lower, row_upper
+
+
+def injection(problem: Problem, x: Array) -> Array:
+    """Net injection (N,T), MW."""
+    p: Array = problem.power @ x[: problem.power.shape[1]] + problem.power_offset
+    return p.reshape(len(problem.asset_ids), problem.grid.n)
+
+
+def limit_rows(asset_ids: Sequence[str], grid: TimeGrid, limits: Mapping[str, tuple[Array, Array]]) -> Rows:
+    """Bounds on injections: `limits[asset]` = (lower (T,), upper (T,)) MW; only rows with a finite side."""
+    at, lower, upper = [np.empty(0, dtype=np.int64)], [np.empty(0)], [np.empty(0)]
+    for asset, (low, high) in limits.items():
+        finite = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
+        at.append(list(asset_ids).index(asset) * grid.n + finite)
+        lower.append(np.asarray(low, dtype=float)[finite])
+        upper.append(np.asarray(high, dtype=float)[finite])
+    column = np.concatenate(at)
+    size = (len(column), len(asset_ids) * grid.n)
+    pick = sp.csr_array((np.ones(len(column)), (np.arange(len(column)), column)), shape=size)
+    return Rows("limits", np.concatenate(lower), np.concatenate(upper), injection=pick)
+
+
+def group_rows(asset_ids: Sequence[str], members: Sequence[str], steps: int) -> sp.csr_array:
+    """(T, N*T) map from all injections to the sum over `members` per step."""
+    pick = np.isin(np.asarray(asset_ids), np.asarray(members)).astype(float)[None, :]
+    return sp.csr_array(sp.kron(sp.csr_array(pick), sp.eye_array(steps), format="csr"))
+
+
+def columns_of(problem: Problem, block: str, label: str) -> Ints:
+    """Positions of one column group in the stacked problem. Raises KeyError."""
+    for found, first in zip(problem.blocks, problem.column_start, strict=True):
+        for group, start in _groups(found, first):
+            if (found.name, group.label) == (block, label):
+                return np.arange(start, start + group.size)
+    raise KeyError(f"{block}/{label}")
+
+
+def _groups(block: Block, first: int) -> Iterator[tuple[Columns, int]]:
+    for group in block.columns:
+        yield group, first
+        first += group.size
+
+
+def cost_terms(problem: Problem, x: Array) -> dict[str, float]:
+    """Money spent by term; they add up to the objective. A block's offset counts to its first term."""
+    terms: dict[str, float] = {}
+    for block, first in zip(problem.blocks, problem.column_start, strict=True):
+        for group, start in _groups(block, first):
+            spent = float(problem.cost[start : start + group.size] @ x[start : start + group.size])
+            terms[group.term] = terms.get(group.term, 0.0) + spent
+        if block.offset:
+            term = block.columns[0].term if block.columns else "energy"
+            terms[term] = terms.get(term, 0.0) + block.offset
+    return terms
+
+
+def _results(problem: Problem, x: Array, row_duals: Array | None) -> Iterator[tuple[str, AssetResult]]:
+    for block, first, row in zip(problem.blocks, problem.column_start, problem.row_start, strict=True):
+        duals: dict[str, Array] = {}
+        for rows in block.rows:
+            if row_duals is not None:
+                duals[rows.label] = row_duals[row : row + rows.size]
+            row += rows.size
+        size = sum(c.size for c in block.columns)
+        yield from block.read(x[first : first + size], duals).items()
+
+
+def read_schedule(problem: Problem, x: Array, row_duals: Array | None, tan_phi: Array) -> Schedule:
+    """The schedule at `x` (columns,); q = tan_phi (N,) * p.
+
+    `row_duals` (rows,) are d objective / d row bound, or None where a solve gives none.
+    """
+    results = dict(_results(problem, x, row_duals))
+    power_mw = injection(problem, x)
+    return Schedule(
+        problem.asset_ids,
+        problem.grid,
+        power_mw,
+        np.asarray(tan_phi, dtype=float)[:, None] * power_mw,
+        commitment={a: r.commitment for a, r in results.items() if r.commitment is not None},
+        stored_mwh={a: r.stored_mwh for a, r in results.items() if r.stored_mwh is not None},
+        decisions={a: r.decisions for a, r in results.items() if r.decisions},
+        marginal_value={a: r.marginal_value for a, r in results.items() if r.marginal_value is not None},
+    )

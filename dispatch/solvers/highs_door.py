@@ -1,0 +1,185 @@
+"""HiGHS, directly: the road of every production run.
+
+Cuts settle on a living LP, which keeps its basis when rows are added; the MIP is a fresh instance with
+the rows of that moment. HiGHS counts `time_limit` over the life of an instance, so it is set to the
+time already run plus what remains. A solution is used only after its status and after it was checked
+against the bounds, the rows and integrality here: anything else is NotSolved.
+
+Q. Huangfu, J. A. J. Hall, Parallelizing the dual revised simplex method, Math. Prog. Comp. 10 (2018).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import highspy
+import numpy as np
+
+from dispatch.block import Block, Rows
+from dispatch.problem import Infeasible, Problem, with_block, with_rows
+from vpp.domain.errors import NotSolved
+from vpp.domain.time import Array
+
+TOLERANCE: Final = 1e-5
+THREADS: Final = 1
+ROWWISE, MINIMISE = 2, 1
+NEVER_S: Final = 1e6
+
+
+@dataclass(frozen=True)
+class Raw:
+    """A checked solution: x (columns,), row_duals (rows,) = d objective / d row bound or None for a MIP.
+
+    `bound` is a lower bound on the objective; `status` is "optimal" or "time_limit".
+    """
+
+    x: Array
+    row_duals: Array | None
+    objective: float
+    bound: float
+    status: str
+
+
+class Living:
+    """A problem whose LP relaxation stays warm while rows and blocks are added."""
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        self._integers = np.flatnonzero(problem.integer).astype(np.int32)
+        self._lp = _loaded(problem, integral=False)
+
+    def add_rows(self, rows: Sequence[Rows] | Rows) -> None:
+        """Further rows over injections, or over all columns (`own`)."""
+        self._adopt(with_rows(self.problem, rows))
+
+    def add_block(self, block: Block) -> None:
+        """A further block that does not inject. Raises ValueError where it has integers or injects."""
+        if any(c.integer for c in block.columns):
+            raise ValueError(f"{block.name}: integers cannot be added to a living problem")
+        self._adopt(with_block(self.problem, block))
+
+    def _adopt(self, grown: Problem) -> None:
+        new = slice(self.problem.columns, grown.columns)
+        count = grown.columns - self.problem.columns
+        none = np.empty(0, dtype=np.int32)
+        if count:
+            bounds = grown.cost[new], grown.lower[new], grown.upper[new]
+            _done(self._lp.addCols(count, *bounds, 0, np.zeros(count, dtype=np.int32), none, np.empty(0)))
+        below = grown.matrix[self.problem.rows :]
+        if below.shape[0]:
+            low, high = grown.row_lower[self.problem.rows :], grown.row_upper[self.problem.rows :]
+            starts, indices = below.indptr[:-1].astype(np.int32), below.indices.astype(np.int32)
+            _done(self._lp.addRows(below.shape[0], low, high, below.nnz, starts, indices, below.data))
+        self.problem = grown
+
+    def set_cost(self, columns: Array, cost: Array) -> None:
+        """New costs of some columns, of the LP only; later MIPs do not see them."""
+        at = np.asarray(columns, dtype=np.int32)
+        _done(self._lp.changeColsCost(len(at), at, np.asarray(cost, dtype=float)))
+
+    def solve_lp(self, deadline_s: float) -> Raw:
+        """The relaxation. Raises Infeasible or NotSolved."""
+        return self._relaxed(deadline_s, fixed=None)
+
+    def solve_fixed(self, x_integer: Array, deadline_s: float = NEVER_S) -> Raw:
+        """The LP with the integers fixed at `x_integer` (at least the columns up to the last integer), with duals."""
+        values = np.round(np.asarray(x_integer, dtype=float)[self._integers])
+        if len(values):
+            _done(self._lp.changeColsBounds(len(values), self._integers, values, values))
+        try:
+            return self._relaxed(deadline_s, fixed=values)
+        finally:
+            if len(values):
+                low, high = self.problem.lower[self._integers], self.problem.upper[self._integers]
+                _done(self._lp.changeColsBounds(len(values), self._integers, low, high))
+
+    def _relaxed(self, deadline_s: float, fixed: Array | None) -> Raw:
+        status = _run(self._lp, deadline_s)
+        if status != highspy.HighsModelStatus.kOptimal:
+            _refuse(status)
+        solution = self._lp.getSolution()
+        x = np.array(solution.col_value)
+        check_solution(self.problem, x, integral=fixed is not None)
+        objective = float(self._lp.getInfo().objective_function_value)
+        return Raw(x, np.array(solution.row_dual), objective, objective, "optimal")
+
+    def solve_mip(self, deadline_s: float, rel_gap: float, start: Array | None = None) -> Raw:
+        """The problem with integers, `start` as a first incumbent. Raises Infeasible or NotSolved."""
+        if not len(self._integers):
+            return self.solve_lp(deadline_s)
+        highs = _loaded(self.problem, integral=True)
+        highs.setOptionValue("mip_rel_gap", rel_gap)
+        if start is not None:
+            values = np.round(np.asarray(start, dtype=float)[self._integers])
+            highs.setSolution(len(values), self._integers, values)
+        status, info = _run(highs, deadline_s), highs.getInfo()
+        late = status == highspy.HighsModelStatus.kTimeLimit
+        if status != highspy.HighsModelStatus.kOptimal and not (late and info.primal_solution_status == 2):
+            _refuse(status)
+        x = np.array(highs.getSolution().col_value)
+        check_solution(self.problem, x, integral=True)
+        objective, bound = float(info.objective_function_value), float(info.mip_dual_bound)
+        return Raw(x, None, objective, min(bound, objective), "time_limit" if late else "optimal")
+
+
+def _loaded(problem: Problem, *, integral: bool) -> Any:
+    highs = highspy.Highs()
+    highs.setOptionValue("output_flag", False)
+    highs.setOptionValue("threads", THREADS)
+    a = problem.matrix
+    kinds = (problem.integer & integral).astype(np.int32)
+    _done(
+        highs.passModel(
+            problem.columns, problem.rows, a.nnz, ROWWISE, MINIMISE, problem.offset,
+            problem.cost, problem.lower, problem.upper, problem.row_lower, problem.row_upper,
+            a.indptr.astype(np.int32), a.indices.astype(np.int32), np.asarray(a.data, dtype=float), kinds,
+        )
+    )  # fmt: skip
+    return highs
+
+
+def _done(status: Any) -> None:
+    if status == highspy.HighsStatus.kError:
+        raise NotSolved("HiGHS refused the model")
+
+
+def _run(highs: Any, deadline_s: float) -> Any:
+    if deadline_s <= 0:
+        raise NotSolved("late: no time was left to solve")
+    highs.setOptionValue("time_limit", highs.getRunTime() + deadline_s)
+    _done(highs.run())
+    return highs.getModelStatus()
+
+
+def _refuse(status: Any) -> None:
+    name = str(status).rsplit(".k", 1)[-1]
+    if status == highspy.HighsModelStatus.kInfeasible:
+        raise Infeasible("infeasible")
+    if status == highspy.HighsModelStatus.kTimeLimit:
+        raise NotSolved("late: the time limit passed without a solution")
+    raise NotSolved(f"no optimum: {name}")
+
+
+def check_solution(problem: Problem, x: Array, *, integral: bool) -> None:
+    """Raises NotSolved unless `x` (columns,) is finite, within bounds and rows, and integral where asked."""
+    if x.shape != (problem.columns,) or not np.isfinite(x).all():
+        raise NotSolved("nonsense: the solution is not finite")
+    if (worst := _outside(x, problem.lower, problem.upper)) > TOLERANCE:
+        raise NotSolved(f"nonsense: a bound is missed by {worst:.2g}")
+    if (worst := _outside(problem.matrix @ x, problem.row_lower, problem.row_upper)) > TOLERANCE:
+        raise NotSolved(f"nonsense: a row is missed by {worst:.2g}")
+    binary = x[problem.integer]
+    if integral and len(binary) and (worst := float(np.abs(binary - np.round(binary)).max())) > TOLERANCE:
+        raise NotSolved(f"nonsense: an integer is off by {worst:.2g}")
+
+
+def _outside(value: Array, lower: Array, upper: Array) -> float:
+    """Largest distance past a bound, relative to bounds above 1."""
+    if not len(value):
+        return 0.0
+    below, above = lower - value, value - upper
+    size = np.where(below > above, np.abs(lower), np.abs(upper))
+    past = np.maximum(np.maximum(below, above), 0.0)
+    return float(np.divide(past, np.where(past > 0, np.maximum(1.0, size), 1.0)).max())
