@@ -1,0 +1,1 @@
+"""The virtual plant: true devices, meters and registers, in a process and on a clock of its own."""

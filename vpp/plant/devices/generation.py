@@ -1,0 +1,43 @@
+"""PV or wind behind an inverter that can curtail: p = min(set-point, available, capacity), p >= 0.
+
+By default everything available is fed in.
+"""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from vpp.domain.command import Quantity
+from vpp.plant.device import Inputs, Order, PhysicalParams, State, clip
+
+
+class Params(PhysicalParams):
+    """Rating of the unit, MW."""
+
+    capacity_mw: float = Field(gt=0)
+
+
+class Generation:
+    """One curtailable unit; a set-point is a ceiling."""
+
+    accepts: frozenset[Quantity] = frozenset({"power_mw"})
+    details: tuple[str, ...] = ("available_mw",)
+
+    def __init__(self, params: Params, state: State) -> None:
+        self.params = params
+        self.state = state
+        self._available_mw = 0.0
+
+    def step(self, order: Order | None, inputs: Inputs, minute: int) -> None:
+        """Feed in what is available, up to the set-point."""
+        self._available_mw = self.steady_mw(inputs)
+        ceiling = order.value if order else self._available_mw
+        self.state.power_mw = clip(ceiling, 0.0, self._available_mw)
+        self.state.count(self.state.power_mw > 0.0)
+
+    def steady_mw(self, inputs: Inputs) -> float:
+        """All that is available."""
+        return clip(inputs["available_mw"], 0.0, self.params.capacity_mw)
+
+    def detail(self) -> tuple[float, ...]:
+        return (self._available_mw,)
