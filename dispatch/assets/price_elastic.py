@@ -1,0 +1,164 @@
+"""Price-elastic load: answers a published price with less or more consumption, part of which only moves.
+
+Own response at step t, as a share of the reference load L, with elasticity eps < 0 around price p0:
+
+    share(p) = clip(1 + eps * (p - p0) / p0, min_share, max_share)
+
+so the marginal benefit of consuming is the inverse, decreasing, benefit(share) = p0 * (1 + (share - 1) / eps),
+and the published price is the marginal benefit at the share wanted. Its integral is cut into SEGMENTS
+linear pieces on either side of the reference; `reduced` and `added` (MW) fill them, cheapest first.
+
+Substitution sigma: what is reduced at one instant comes back evenly over the `window_h` (W) after it, and
+what is added is missing then. Integrated over steps of any length with deviation d = added - reduced:
+
+    consumption[t] = L[t] + d[t] - sum_s R[t,s] d[s],
+    R[t,s] = sigma / (W h[t]) * area{(x, y): x in step t, y in step s, 0 < x - y < W}
+    min_share * L <= consumption <= max_share * L
+
+Cost (term comfort) = h * (benefit - sigma * p0) * reduced, the negative of it for added: consumption that
+comes back is worth p0, so the reference is optimal at a flat price p0, and what comes back after the
+horizon is bought at p0 and worth p0. A deviation before the horizon is not known and not carried in.
+
+Source: own and cross elasticities of demand as in D. S. Kirschen, G. Strbac, P. Cumperayot and
+D. de Paiva Mendes, "Factoring the elasticity of demand in electricity prices", IEEE Trans. Power
+Systems 15(2), 2000; the quadratic benefit of consuming as in F. C. Schweppe et al., "Spot Pricing of
+Electricity", Kluwer 1988.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import scipy.sparse as sp
+from pydantic import BaseModel, ConfigDict, Field
+
+from dispatch.assets._inputs import ids, parameter, trajectories
+from dispatch.block import AssetResult, Block, Columns, Context, Reader, Rows, eye, stack
+from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.time import Array, TimeGrid
+
+NAME = "price_elastic"
+INPUTS = ("load_mw",)
+SEGMENTS = 6
+REFERENCE, REDUCED, ADDED = range(3)
+
+
+class Params(BaseModel):
+    """Shares are of the reference load; `response_sigma` is the standard deviation of the response's random factor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    min_share: float = Field(ge=0.0, le=1.0)
+    max_share: float = Field(default=1.5, ge=1.0)
+    elasticity: float = Field(lt=0.0)
+    reference_price_eur_per_mwh: float = Field(gt=0.0)
+    substitution: float = Field(default=0.0, ge=0.0, le=1.0)
+    window_h: float = Field(default=2.0, gt=0.0, le=24.0)
+    response_sigma: float = Field(default=0.0, ge=0.0)
+
+    def share(self, price_eur_per_mwh: Array) -> Array:
+        """Own response to a price, same shape, before anything comes back."""
+        relative = price_eur_per_mwh / self.reference_price_eur_per_mwh - 1.0
+        share: Array = np.clip(1.0 + self.elasticity * relative, self.min_share, self.max_share)
+        return share
+
+    def benefit(self, share: Array) -> Array:
+        """Marginal benefit at a share of the reference load, money per MWh; the inverse of `share`."""
+        value: Array = self.reference_price_eur_per_mwh * (1.0 + (share - 1.0) / self.elasticity)
+        return value
+
+
+def block(fleet: Sequence[Asset], context: Context) -> Block:
+    """Columns reference (n, T), reduced and added (n * SEGMENTS, T), MW. Raises DataGap where a load is missing."""
+    load, grid = np.maximum(trajectories(fleet, context, "load_mw"), 0.0), context.grid
+    n, steps = load.shape
+    reduced = _segments("reduced", fleet, load, grid, "min_share")
+    added = _segments("added", fleet, load, grid, "max_share")
+    columns = (Columns("reference", (n, steps), load.ravel(), load.ravel(), term="comfort"), reduced, added)
+    sizes = [c.size for c in columns]
+    collect = sp.csr_array(sp.kron(sp.kron(sp.eye_array(n), np.ones((1, SEGMENTS))), sp.eye_array(steps)))
+    effect = sp.csr_array(sp.csr_array(eye(n * steps) - _rebound(fleet, grid)) @ collect)
+    consumption = stack(sizes, {REFERENCE: eye(n * steps), REDUCED: sp.csr_array(-effect), ADDED: effect}, n * steps)
+    low, high = (parameter(fleet, name) * load for name in ("min_share", "max_share"))
+    rows: tuple[Rows, ...] = ()
+    if parameter(fleet, "substitution").any():
+        rows = (Rows("consumption", low.ravel(), high.ravel(), own=consumption),)
+    return Block(NAME, columns, rows, ids(fleet), sp.csr_array(-consumption), read=_reader(fleet, load))
+
+
+def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
+    """The reference load as injection, (T,)."""
+    default: Array = -np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
+    return default
+
+
+def extremes(asset: Asset, inputs: Mapping[str, Array]) -> tuple[Array, Array]:
+    """(lower, upper) injections (T,) when the load answers fully: most consumption, least consumption."""
+    load = np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
+    return -asset.params.max_share * load, -asset.params.min_share * load
+
+
+def expected_response(
+    asset_params: Params, load_mw: Array, price_eur_per_mwh: Array, hours: Array | float = 0.25
+) -> Array:
+    """Consumption (T,), MW, at published prices (T,), with what comes back; `hours` is the length of the steps.
+
+    The mean response: no random factor, nothing owed from before the first step.
+    """
+    load = np.maximum(np.asarray(load_mw, dtype=float), 0.0)
+    length = np.broadcast_to(np.asarray(hours, dtype=float), load.shape)
+    deviation = load * (asset_params.share(np.asarray(price_eur_per_mwh, dtype=float)) - 1.0)
+    back = asset_params.substitution * (_returning(length, asset_params.window_h) @ deviation)
+    consumed: Array = np.clip(load + deviation - back, asset_params.min_share * load, asset_params.max_share * load)
+    return consumed
+
+
+def _segments(label: str, fleet: Sequence[Asset], load: Array, grid: TimeGrid, limit: str) -> Columns:
+    """(n * SEGMENTS, T) pieces from the reference to `limit`; each costs the benefit at its middle, less what moves."""
+    n, steps = load.shape
+    distance = parameter(fleet, limit) - 1.0
+    price, eps = parameter(fleet, "reference_price_eur_per_mwh"), parameter(fleet, "elasticity")
+    middle = distance * (np.arange(SEGMENTS) + 0.5) / SEGMENTS
+    worth = price * (1.0 + middle / eps - parameter(fleet, "substitution"))
+    cost = (-1.0 if limit == "max_share" else 1.0) * worth[:, :, None] * grid.hours
+    upper = np.repeat((np.abs(distance) / SEGMENTS * load)[:, None, :], SEGMENTS, axis=1)
+    return Columns(label, (n * SEGMENTS, steps), 0.0, upper.ravel(), cost.ravel(), term="comfort")
+
+
+def _returning(hours: Array, window_h: float) -> Array:
+    """(T, T) share of a unit of power moved away in step s (column) that is felt as power in step t (row)."""
+    edge = np.concatenate([[0.0], np.cumsum(hours)])
+    ahead = edge[:, None] - edge[None, :]
+    ramp = np.square(np.maximum(ahead, 0.0)) / 2.0 - np.square(np.maximum(ahead - window_h, 0.0)) / 2.0
+    area = ramp[1:, :-1] - ramp[1:, 1:] - ramp[:-1, :-1] + ramp[:-1, 1:]
+    share: Array = area / (window_h * hours[:, None])
+    return share
+
+
+def _rebound(fleet: Sequence[Asset], grid: TimeGrid) -> sp.csr_array:
+    """(n*T, n*T) power that comes back per power reduced; one kernel for all loads of the same window."""
+    n, steps = len(fleet), grid.n
+    share, window_h = parameter(fleet, "substitution").ravel(), parameter(fleet, "window_h").ravel()
+    matrix = sp.csr_array((n * steps, n * steps))
+    for window in np.unique(window_h[share > 0.0]):
+        kernel = _returning(grid.hours, float(window))
+        kernel[np.abs(kernel) < 1e-12] = 0.0
+        mine = sp.diags_array(np.where(window_h == window, share, 0.0))
+        matrix = matrix + sp.csr_array(sp.kron(mine, sp.csr_array(kernel)))
+    return sp.csr_array(matrix)
+
+
+def _reader(fleet: Sequence[Asset], load: Array) -> Reader:
+    n, steps = load.shape
+    names = ids(fleet)
+
+    def read(x: Array, duals: Mapping[str, Array]) -> Mapping[str, AssetResult]:
+        reduced, added = x[n * steps :].reshape(2, n, SEGMENTS, steps).sum(axis=2)
+        moved = np.divide(added - reduced, load, out=np.zeros_like(load), where=load > 1e-9)
+        return {
+            name: AssetResult(decisions={"price_eur_per_mwh": fleet[i].params.benefit(1.0 + moved[i])})
+            for i, name in enumerate(names)
+        }
+
+    return read
