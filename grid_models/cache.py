@@ -1,0 +1,79 @@
+"""Compiled networks on disk, keyed by the digest of everything they depend on."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from grid_models.background import Background
+from grid_models.spec import NetworkSpec
+from grid_models.tables import NetTables
+from vpp.domain.forecast import Series
+from vpp.domain.time import Array
+
+if TYPE_CHECKING:
+    from grid_models.pandapower_net import Reference
+
+GRID, NET = "grid.pickle", "net.pickle"
+SOURCES = ("background.py", "cache.py", "checks.py", "pandapower_net.py", "spec.py", "tables.py")
+
+
+def digest(spec: NetworkSpec) -> str:
+    """SHA-256 of specification, network file content, parser versions and importer source."""
+    sha = hashlib.sha256(spec.model_dump_json().encode())
+    if spec.file is not None and Path(spec.file).is_file():
+        sha.update(Path(spec.file).read_bytes())
+    for package in ("pandapower", "simbench", "numpy", "pandas"):
+        sha.update(f"{package}={_version(package)};".encode())
+    for name in SOURCES:
+        sha.update((Path(__file__).parent / name).read_bytes())
+    return sha.hexdigest()[:24]
+
+
+def ensure(spec: NetworkSpec, cache_dir: Path) -> Path:
+    """The folder of the compiled network, made if it is not there. Raises UnknownElement."""
+    folder = cache_dir / f"grid-{digest(spec)}"
+    if not (folder / GRID).is_file() or not (folder / NET).is_file():
+        from grid_models import pandapower_net as door
+
+        net, profiles = door.read(spec)
+        series, q_values = door.series_of(net, profiles)
+        content = (door.tabulate(net, spec), door.background(net, spec, bool(profiles)), series, q_values)
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(folder / NET, net)
+        _write(folder / GRID, content)
+    return folder
+
+
+def read(folder: Path) -> tuple[NetTables, Background, Mapping[str, Series], Mapping[str, Array]]:
+    """Tables, background, series and reactive values of a compiled network."""
+    with (folder / GRID).open("rb") as file:
+        tables, background, series, q_values = pickle.load(file)  # noqa: S301 - our own cache
+    return tables, background, series, q_values
+
+
+def reference(folder: Path) -> Reference:
+    """The reference engine of a compiled network; imports pandapower."""
+    from grid_models.pandapower_net import Reference
+
+    return Reference((folder / NET).read_bytes())
+
+
+def _write(path: Path, content: Any) -> None:
+    """Writes beside and renames, so that a reader never sees half a file."""
+    beside = path.with_suffix(f".{os.getpid()}")
+    with beside.open("wb") as file:
+        pickle.dump(content, file, protocol=pickle.HIGHEST_PROTOCOL)
+    beside.replace(path)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "none"

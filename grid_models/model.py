@@ -1,0 +1,222 @@
+"""The network model of a portfolio: `AcNetwork` behind the Network protocol, and how it is loaded.
+
+Flows come from the batch engine of our own, the verdict from the reference engine at the same taps
+and switching state. A step takes the switching state at its start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from grid_models import cache
+from grid_models.background import Background
+from grid_models.batch import Engine, node_injection, unique_rows
+from grid_models.compile import State, Switching, compile_state, switching_of
+from grid_models.cuts import cut_rows
+from grid_models.limits import find_violations, wanted_cuts
+from grid_models.spec import NetworkSpec
+from grid_models.tables import Ints, NetTables
+from grid_models.taps import Solved, follow, settle, solve_at
+from vpp.domain.forecast import Series
+from vpp.domain.network import Cut, Flow, Violation
+from vpp.domain.portfolio import Outage
+from vpp.domain.time import Array, TimeGrid
+
+if TYPE_CHECKING:
+    from grid_models.pandapower_net import Reference
+
+
+class AcNetwork:
+    """A network with planned outages that can be checked and linearised (vpp.domain.network.Network)."""
+
+    def __init__(
+        self, tables: NetTables, outages: Sequence[Outage], reference: Callable[[], Reference]
+    ) -> None:
+        """`reference` makes the verdict's engine when the first verdict is asked for.
+
+        Raises UnknownElement for an outage of a line or switch that does not exist.
+        """
+        self._tables = tables
+        self._outages = tuple(outages)
+        self._make_reference = reference
+        self._reference: Reference | None = None
+        self._states: dict[Switching, State] = {}
+        self._engines: dict[tuple[Switching, tuple[int, ...]], Engine] = {}
+        for outage in self._outages:
+            self._state(switching_of(outage.lines_out, outage.switches))
+
+    @property
+    def buses(self) -> tuple[int, ...]:
+        """Bus numbers in array order."""
+        return tuple(map(int, self._tables.buses.number))
+
+    @property
+    def elements(self) -> tuple[str, ...]:
+        """Names of lines, then transformers, in array order of `loading_pct`."""
+        return self._tables.elements
+
+    def flow(self, grid: TimeGrid, p_mw: Array, q_mvar: Array, taps: Ints | None = None) -> Flow:
+        """Batch AC power flow of net injections (C,T,B) in MW, Mvar.
+
+        Taps are controlled unless given as (C,T,X). Case 0 is a trajectory whose taps follow from
+        step to step, the first from the network's own position; other cases start from case 0's.
+        What does not converge is NaN with `converged` False; de-energised buses are NaN.
+        """
+        cases, steps, _ = p_mw.shape
+        n_trafos = len(self._tables.trafos.number)
+        vm = np.full(p_mw.shape, np.nan)
+        loading = np.full((cases, steps, len(self.elements)), np.nan)
+        found = np.zeros((cases, steps, n_trafos), dtype=np.int64)
+        converged = np.zeros((cases, steps), dtype=bool)
+        position = self._tables.trafos.tap_pos
+        for switching, first, last in self._runs(grid):
+            span = slice(first, last)
+            state = self._state(switching)
+            s = node_injection(state, p_mw[:, span].reshape(-1, p_mw.shape[-1]),
+                               q_mvar[:, span].reshape(-1, p_mw.shape[-1]))  # fmt: skip
+            given = None if taps is None else taps[:, span].reshape(-1, n_trafos)
+            solved = self._solve(switching, state, s, last - first, given, position)
+            shape = (cases, last - first, -1)
+            for rows_taps, rows in unique_rows(solved.taps):
+                engine = self._engine(switching, rows_taps)
+                flat = np.unravel_index(rows, shape[:2])
+                vm[flat[0], first + flat[1]] = engine.bus_voltage(solved.v[rows])
+                loading[flat[0], first + flat[1]] = engine.loading(solved.v[rows])
+            found[:, span] = solved.taps.reshape(shape)
+            converged[:, span] = solved.converged.reshape(shape[:2])
+            position = found[0, last - 1]
+        return Flow(grid, p_mw, q_mvar, vm, loading, found, converged)
+
+    def verdict(self, flow: Flow, case: int = 0) -> Flow:
+        """One case of `flow` again by pandapower's `runpp` at the same taps, as a flow of one case.
+
+        A step that `runpp` does not solve has `converged` False.
+        """
+        if self._reference is None:
+            self._reference = self._make_reference()
+        only = slice(case, case + 1)
+        vm, loading = np.full_like(flow.vm_pu[only], np.nan), np.full_like(flow.loading_pct[only], np.nan)
+        converged = np.zeros_like(flow.converged[only])
+        for switching, first, last in self._runs(flow.grid):
+            net = self._reference.net(*switching)
+            for t in range(first, last):
+                answer = self._reference.solve(net, flow.p_mw[case, t], flow.q_mvar[case, t], flow.taps[case, t])
+                if answer is not None:
+                    vm[0, t], loading[0, t], converged[0, t] = answer[0], answer[1], True
+        return Flow(flow.grid, flow.p_mw[only], flow.q_mvar[only], vm, loading, flow.taps[only], converged)
+
+    def violations(self, flow: Flow, names: Sequence[str] = ("expected",)) -> list[Violation]:
+        """Every violation by case and step; cases beyond `names` are "case N".
+
+        A step that did not converge is one violation of element "network"; a de-energised bus that
+        carries load one of that bus.
+        """
+        found: list[Violation] = []
+        for switching, first, last in self._runs(flow.grid):
+            found += find_violations(self._state(switching), flow, names, first, last)
+        return found
+
+    def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5) -> list[Cut]:
+        """Linear cuts for what uses more than `near_pct` of its limit, at most `per_step` a case and step.
+
+        Voltages use 100 % of their band at its edge. Currents and voltages alternate, worst first;
+        steps that did not converge have no operating point and give none.
+        """
+        cuts: list[Cut] = []
+        for switching, first, last in self._runs(flow.grid):
+            at = np.argwhere(flow.converged[:, first:last]) + (0, first)
+            for position, rows in unique_rows(flow.taps[at[:, 0], at[:, 1]]):
+                cuts += self._cuts_at(self._engine(switching, position), flow, at[rows], near_pct, per_step)
+        return sorted(cuts, key=lambda c: (c.case, c.step))
+
+    def _cuts_at(self, engine: Engine, flow: Flow, at: Ints, near_pct: float, per_step: int) -> list[Cut]:
+        cases, steps = at[:, 0], at[:, 1]
+        touched = wanted_cuts(engine.state, flow.vm_pu[cases, steps], flow.loading_pct[cases, steps], near_pct)
+        if not touched:
+            return []
+        points = np.array(sorted({w.k for w in touched}))
+        s = node_injection(engine.state, flow.p_mw[cases[points], steps[points]],
+                           flow.q_mvar[cases[points], steps[points]])  # fmt: skip
+        v, good = engine.solve(s)
+        rows = cut_rows(engine, v, s, points, touched, good, per_step)
+        node = engine.state.node
+        inner = (node >= 0) & (node < engine.state.n)
+        spread = np.where(inner, node, 0)
+        return [
+            Cut(r.element, int(steps[r.k]), int(cases[r.k]), np.where(inner, r.dp[spread], 0.0),
+                np.where(inner, r.dq[spread], 0.0), r.limit)
+            for r in rows
+        ]  # fmt: skip
+
+    def _solve(
+        self, switching: Switching, state: State, s: Array | NDArray[np.complex128], steps: int,
+        given: Ints | None, position: Ints,
+    ) -> Solved:  # fmt: skip
+        engine_of = partial(self._engine, switching)
+        if given is not None:
+            return solve_at(engine_of, s, given)
+        lead = follow(state, engine_of, s[:steps], position)
+        if len(s) == steps:
+            return lead
+        rest = settle(state, engine_of, s[steps:], np.tile(lead.taps, (len(s) // steps - 1, 1)))
+        return Solved(
+            np.concatenate([lead.v, rest.v]), np.concatenate([lead.taps, rest.taps]),
+            np.concatenate([lead.converged, rest.converged]),
+        )  # fmt: skip
+
+    def _runs(self, grid: TimeGrid) -> list[tuple[Switching, int, int]]:
+        """Consecutive steps of one switching state: (switching, first, last)."""
+        runs: list[tuple[Switching, int, int]] = []
+        for t, moment in enumerate(grid.starts):
+            active = [o for o in self._outages if o.start <= moment < o.end]
+            lines = tuple(sorted({n for o in active for n in o.lines_out}))
+            moved = {n: closed for o in active for n, closed in o.switches.items()}
+            switching = switching_of(lines, moved)
+            if runs and runs[-1][0] == switching:
+                runs[-1] = (switching, runs[-1][1], t + 1)
+            else:
+                runs.append((switching, t, t + 1))
+        return runs
+
+    def _state(self, switching: Switching) -> State:
+        if switching not in self._states:
+            self._states[switching] = compile_state(self._tables, switching)
+        return self._states[switching]
+
+    def _engine(self, switching: Switching, taps: tuple[int, ...]) -> Engine:
+        key = (switching, taps)
+        if key not in self._engines:
+            self._engines[key] = Engine.of(self._state(switching), taps)
+        return self._engines[key]
+
+
+@dataclass(frozen=True)
+class GridModel:
+    """A network, what else feeds and loads it, and the series that drive it.
+
+    `q_values` are the true reactive per-unit values of load series, aligned with `series`.
+    """
+
+    network: AcNetwork
+    background: Background
+    series: Mapping[str, Series]
+    q_values: Mapping[str, Array]
+
+
+def load_grid(spec: NetworkSpec, outages: Sequence[Outage], cache_dir: Path) -> GridModel:
+    """The grid of `spec`, parsed once and then read from `cache_dir`.
+
+    The cache is keyed by the specification, the network file's content, and the versions of parser
+    and code; a cached grid loads without pandapower, which is imported at the first verdict. Raises
+    UnknownElement for anything in the network or the outages that nobody models.
+    """
+    folder = cache.ensure(spec, cache_dir)
+    tables, background, series, q_values = cache.read(folder)
+    return GridModel(AcNetwork(tables, outages, partial(cache.reference, folder)), background, series, q_values)

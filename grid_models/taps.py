@@ -1,0 +1,107 @@
+"""Automatic tap control of transformers inside the power flow.
+
+A tap rests while |V_control - set-point| <= dead band (half width, wider than half a step, so it
+cannot hunt) and otherwise moves one position at a time towards the set-point. Transformers whose
+controlled buses are fused see one voltage and move together. The taps of a step start where the
+step before left them, which is the hysteresis of a delayed controller; scenarios start from the
+taps of the trajectory they belong to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from grid_models.batch import Engine, unique_rows
+from grid_models.compile import State
+from grid_models.tables import Bools, Complex, Ints
+from vpp.domain.time import Array
+
+EngineOf = Callable[[tuple[int, ...]], Engine]
+LOOK_AHEAD = 8
+
+
+@dataclass
+class Solved:
+    """Voltages (K,n), taps (K,X) and convergence (K,) of K injections."""
+
+    v: Complex
+    taps: Ints
+    converged: Bools
+
+
+def wanted_moves(state: State, v: Complex, taps: Ints) -> Ints:
+    """Tap moves (K,X) of -1, 0 or +1 that voltages (K,n) at positions (K,X) call for."""
+    t = state.tables.trafos
+    node = state.node[t.control_bus]
+    regulated = t.controlled & state.trafo_live & (node >= 0) & (node < state.n)
+    vm = np.abs(v[:, np.where(regulated, node, 0)])
+    band = state.tables.tap_dead_band_pu
+    with np.errstate(invalid="ignore"):
+        side = (vm > t.set_point_pu + band).astype(np.int64) - (vm < t.set_point_pu - band)
+    move = np.where(regulated, side * t.control_sign, 0)
+    within = (taps + move >= t.tap_min) & (taps + move <= t.tap_max)
+    return np.where(within, move, 0)
+
+
+def solve_at(engine_of: EngineOf, s: Complex, taps: Ints, start: Complex | None = None) -> Solved:
+    """Solves injections (K,n) at given positions (K,X), grouped by position."""
+    v = np.full_like(s, np.nan)
+    converged = np.zeros(len(s), dtype=bool)
+    for position, rows in unique_rows(taps):
+        v[rows], converged[rows] = engine_of(position).solve(s[rows], None if start is None else start[rows])
+    return Solved(v, taps.copy(), converged)
+
+
+def settle(state: State, engine_of: EngineOf, s: Complex, taps: Ints) -> Solved:
+    """Independent cases (K,n), each from its own positions; only those outside the dead band move."""
+    solved = solve_at(engine_of, s, taps)
+    t = state.tables.trafos
+    rows = np.arange(len(s))
+    for _ in range(_most_moves(t.tap_min, t.tap_max)):
+        move = wanted_moves(state, solved.v[rows], solved.taps[rows])
+        moved = move.any(axis=1)
+        rows, move = rows[moved], move[moved]
+        if not len(rows):
+            break
+        solved.taps[rows] += move
+        again = solve_at(engine_of, s[rows], solved.taps[rows], solved.v[rows])
+        solved.v[rows], solved.converged[rows] = again.v, again.converged
+    return solved
+
+
+def follow(state: State, engine_of: EngineOf, s: Complex, first_taps: Ints) -> Solved:
+    """Consecutive steps (T,n): every step starts from the positions of the step before.
+
+    Solves a stretch of steps at unchanged positions, keeps it up to the first step that leaves the
+    dead band, settles that one and goes on from there.
+    """
+    n_steps = len(s)
+    result = Solved(np.full_like(s, np.nan), np.zeros((n_steps, len(first_taps)), np.int64), np.zeros(n_steps, bool))
+    taps, at, ahead = first_taps, 0, LOOK_AHEAD
+    while at < n_steps:
+        stretch = slice(at, min(at + ahead, n_steps))
+        held = np.tile(taps, (stretch.stop - at, 1))
+        solved = solve_at(engine_of, s[stretch], held)
+        leaves = wanted_moves(state, solved.v, held).any(axis=1)
+        kept = int(np.argmax(leaves)) if leaves.any() else len(held)
+        _copy(result, solved, at, kept)
+        at, ahead = at + kept, 2 * ahead
+        if leaves.any():
+            moved = settle(state, engine_of, s[at : at + 1], taps[None])
+            _copy(result, moved, at, 1)
+            taps, at, ahead = moved.taps[0], at + 1, LOOK_AHEAD
+    return result
+
+
+def _copy(result: Solved, part: Solved, at: int, count: int) -> None:
+    span = slice(at, at + count)
+    result.v[span], result.taps[span] = part.v[:count], part.taps[:count]
+    result.converged[span] = part.converged[:count]
+
+
+def _most_moves(low: Ints | Array, high: Ints | Array) -> int:
+    """Positions a tap can pass from end to end."""
+    return int(np.max(np.asarray(high) - np.asarray(low), initial=0)) + 1
