@@ -41,6 +41,9 @@ class Queue:
     def holding(self, minute: int) -> Command | None:
         """The command that holds over the minute, None for the default. Forgets those that ended before it."""
         end = (minute + 1) * MINUTE_S
-        if any(c.reverts_at < end for c in self._waiting):
+        if self._waiting and min(c.reverts_at for c in self._waiting) < end:
             self._waiting = [c for c in self._waiting if c.reverts_at >= end]
-        return next((c for c in reversed(self._waiting) if c.starts_at < end), None)
+        for command in reversed(self._waiting):
+            if command.starts_at < end:
+                return command
+        return None

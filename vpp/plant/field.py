@@ -14,6 +14,7 @@ from typing import cast
 
 from pymodbus.constants import ExcCodes
 from pymodbus.server import ModbusTcpServer
+from pymodbus.server.requesthandler import ServerRequestHandler
 from pymodbus.simulator import DataType, SimData, SimDevice
 
 from vpp.plant.clock import Clock
@@ -105,10 +106,26 @@ def _sim_device(unit: int, profile: Profile, action: Callable[..., object]) -> S
     return SimDevice(unit, (bits, list(bits), *words), action=action)  # type: ignore[arg-type]
 
 
+class Handler(ServerRequestHandler):
+    """One connection, answered in the loop's own thread: no wake-up through a socket for every request."""
+
+    def handle_later(self) -> None:
+        """Answer the request in hand."""
+        self._answering = self.loop.create_task(self.handle_request())  # type: ignore[no-untyped-call]
+
+
+class Server(ModbusTcpServer):
+    """One site."""
+
+    def callback_new_connection(self) -> Handler:
+        """A new client."""
+        return Handler(self, self.trace_packet, self.trace_pdu, self.trace_connect)  # type: ignore[no-untyped-call]
+
+
 class Field:
     """The running servers."""
 
-    def __init__(self, servers: tuple[ModbusTcpServer, ...], addresses: Mapping[str, Address]) -> None:
+    def __init__(self, servers: tuple[Server, ...], addresses: Mapping[str, Address]) -> None:
         self._servers = servers
         self._addresses = addresses
 
@@ -133,7 +150,7 @@ async def open_field(world: World, clock: Clock, profiles: Mapping[str, Profile]
     sites: dict[str, list[int]] = {}
     for i, asset in enumerate(world.assets):
         sites.setdefault(asset.site, []).append(i)
-    servers: list[ModbusTcpServer] = []
+    servers: list[Server] = []
     addresses: dict[str, Address] = {}
     for members in sites.values():
         units = [
@@ -141,7 +158,7 @@ async def open_field(world: World, clock: Clock, profiles: Mapping[str, Profile]
                         Unit(world, clock, i, profiles[world.assets[i].profile]).action)
             for unit, i in enumerate(members, start=1)
         ]  # fmt: skip
-        server = ModbusTcpServer(units, address=(HOST, 0))
+        server = Server(units, address=(HOST, 0))
         await server.serve_forever(background=True)
         listener = cast(asyncio.Server, server.transport)
         port = int(listener.sockets[0].getsockname()[1])

@@ -65,13 +65,18 @@ class WireBlock(BaseModel):
     def words(self) -> struct.Struct:
         return struct.Struct(f">{self.size}H")
 
-    @property
+    @cached_property
     def size(self) -> int:
         """Registers in the block."""
         return self.layout.size // 2
 
+    @cached_property
+    def _by_name(self) -> dict[str, WireField]:
+        return {f.name: f for f in self.fields}
+
     def field(self, name: str) -> WireField:
-        return next(f for f in self.fields if f.name == name)
+        """The field of that name. Raises KeyError."""
+        return self._by_name[name]
 
     def unpack(self, registers: Sequence[int]) -> dict[str, int]:
         """Raw number of each field."""
