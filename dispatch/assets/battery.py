@@ -103,7 +103,9 @@ def _required_end(
 ) -> Array:
     """(n, 1) the content asked for at the end where nothing values it: the initial one, or what full charge reaches."""
     taper = parameter(fleet, "taper_from_soc") * parameter(fleet, "capacity_mwh")
-    most = _store.reachable(initial, keep, power * parameter(fleet, "charge_efficiency") * grid.hours)[:, -1:]
+    most = _store.reachable(
+        np.minimum(initial, ceiling), keep, power * parameter(fleet, "charge_efficiency") * grid.hours
+    )[:, -1:]
     untouched = initial * np.prod(keep, axis=1, keepdims=True)
     held = np.where(initial > taper, np.minimum(most, np.maximum(taper, untouched)), most)
     return np.minimum(np.minimum(initial, ceiling), held)

@@ -15,9 +15,10 @@ what is added is missing then. Integrated over steps of any length with deviatio
     R[t,s] = sigma / (W h[t]) * area{(x, y): x in step t, y in step s, 0 < x - y < W}
     min_share * L <= consumption <= max_share * L
 
-Cost (term comfort) = h * (benefit - sigma * p0) * reduced, the negative of it for added: consumption that
-comes back is worth p0, so the reference is optimal at a flat price p0, and what comes back after the
-horizon is bought at p0 and worth p0. A deviation before the horizon is not known and not carried in.
+Cost (term comfort) of a reduced MWh = benefit - p0 * (share of it that comes back inside the horizon), the
+negative of it for an added one: consumption that comes back is worth p0, so the reference is optimal at
+a flat price p0. What comes back after the horizon is taken to be bought at p0 and worth p0. A deviation
+before the horizon is not known and not carried in.
 
 Source: own and cross elasticities of demand as in D. S. Kirschen, G. Strbac, P. Cumperayot and
 D. de Paiva Mendes, "Factoring the elasticity of demand in electricity prices", IEEE Trans. Power
@@ -73,12 +74,14 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     """Columns reference (n, T), reduced and added (n * SEGMENTS, T), MW. Raises DataGap where a load is missing."""
     load, grid = np.maximum(trajectories(fleet, context, "load_mw"), 0.0), context.grid
     n, steps = load.shape
-    reduced = _segments("reduced", fleet, load, grid, "min_share")
-    added = _segments("added", fleet, load, grid, "max_share")
+    back = _rebound(fleet, grid)
+    returned = (np.tile(grid.hours, n) @ back).reshape(n, steps) / grid.hours
+    reduced = _segments("reduced", fleet, load, grid, "min_share", returned)
+    added = _segments("added", fleet, load, grid, "max_share", returned)
     columns = (Columns("reference", (n, steps), load.ravel(), load.ravel(), term="comfort"), reduced, added)
     sizes = [c.size for c in columns]
     collect = sp.csr_array(sp.kron(sp.kron(sp.eye_array(n), np.ones((1, SEGMENTS))), sp.eye_array(steps)))
-    effect = sp.csr_array(sp.csr_array(eye(n * steps) - _rebound(fleet, grid)) @ collect)
+    effect = sp.csr_array(sp.csr_array(eye(n * steps) - back) @ collect)
     consumption = stack(sizes, {REFERENCE: eye(n * steps), REDUCED: sp.csr_array(-effect), ADDED: effect}, n * steps)
     low, high = (parameter(fleet, name) * load for name in ("min_share", "max_share"))
     rows: tuple[Rows, ...] = ()
@@ -114,14 +117,17 @@ def expected_response(
     return consumed
 
 
-def _segments(label: str, fleet: Sequence[Asset], load: Array, grid: TimeGrid, limit: str) -> Columns:
-    """(n * SEGMENTS, T) pieces from the reference to `limit`; each costs the benefit at its middle, less what moves."""
+def _segments(label: str, fleet: Sequence[Asset], load: Array, grid: TimeGrid, limit: str, returned: Array) -> Columns:
+    """(n * SEGMENTS, T) pieces from the reference to `limit`; each costs the benefit at its middle, less what returns.
+
+    `returned` (n, T) is the share of energy moved away in a step that comes back inside the horizon.
+    """
     n, steps = load.shape
     distance = parameter(fleet, limit) - 1.0
     price, eps = parameter(fleet, "reference_price_eur_per_mwh"), parameter(fleet, "elasticity")
     middle = distance * (np.arange(SEGMENTS) + 0.5) / SEGMENTS
-    worth = price * (1.0 + middle / eps - parameter(fleet, "substitution"))
-    cost = (-1.0 if limit == "max_share" else 1.0) * worth[:, :, None] * grid.hours
+    worth = price[:, :, None] * ((1.0 + middle / eps)[:, :, None] - returned[:, None, :])
+    cost = (-1.0 if limit == "max_share" else 1.0) * worth * grid.hours
     upper = np.repeat((np.abs(distance) / SEGMENTS * load)[:, None, :], SEGMENTS, axis=1)
     return Columns(label, (n * SEGMENTS, steps), 0.0, upper.ravel(), cost.ravel(), term="comfort")
 
