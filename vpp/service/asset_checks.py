@@ -1,0 +1,173 @@
+"""Assets from their file entries, and everything that can be wrong with them without a network."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
+
+from vpp.domain.errors import Fault
+from vpp.domain.portfolio import Asset, Control, Input
+from vpp.service.portfolio_files import AssetFile, InputFile
+from vpp.service.yaml_files import explained, non_finite
+
+CONTROL: Mapping[str, Control] = {"process": "request", "price_elastic": "price", "fixed_load": "none"}
+DEVICE = {"battery": "storage", "curtailable": "generation", "chp": "generation"}
+ORDERED = (
+    ("min_power_mw", "power_mw"),
+    ("min_power_mw", "max_power_mw"),
+    ("soc_min", "soc_max"),
+    ("inlet_min_c", "inlet_max_c"),
+    ("min_share", "max_share"),
+    ("min_t", "capacity_t"),
+)
+SIZES = ("_mw", "_mwh", "_mva", "_mw_th", "_mwh_th", "_t")
+TOLERANCE_MWH = 1e-6
+
+
+@dataclass(frozen=True)
+class Known:
+    """Ids that assets may refer to; `meter_site` maps a metering point to its site."""
+
+    sites: frozenset[str]
+    meter_site: Mapping[str, str]
+    devices: frozenset[str] = frozenset({"storage", "generation", "consumer"})
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
+    yield prefix, params
+    for key, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+
+
+def raw_faults(where: str, params: Mapping[str, Any]) -> list[Fault]:
+    """Faults that show in the numbers as given: not finite, negative size, lower bound above the upper one."""
+    faults = [Fault(where, ".".join(map(str, path)), "is not a finite number") for path in non_finite(params)]
+    for prefix, group in _flat(params):
+        for name, value in group.items():
+            number = _number(value)
+            if number is not None and number < 0.0 and str(name).endswith(SIZES):
+                faults.append(Fault(where, prefix + str(name), f"is negative, got {value}"))
+        for low, high in ORDERED:
+            lower, upper = _number(group.get(low)), _number(group.get(high))
+            if lower is not None and upper is not None and lower > upper:
+                faults.append(Fault(where, prefix + low, f"{lower:g} is above {high} {upper:g}"))
+    return faults
+
+
+def parameters(kind: Any, where: str, raw: Mapping[str, Any], faults: list[Fault]) -> BaseModel | None:
+    """The parameter model of `kind`, or None with every fault appended."""
+    bad = raw_faults(where, raw)
+    named = {fault.field for fault in bad}
+    made: BaseModel | None = None
+    try:
+        made = kind.Params.model_validate(dict(raw))
+    except ValidationError as error:
+        for fault in explained(kind.Params, error, where):
+            if fault.field in named:
+                continue
+            told = [part for part in fault.reason.split("; ") if not any(n.split(".")[-1] in part for n in named)]
+            across_fields = fault.field not in raw and "unknown field" not in fault.reason and bad
+            reason = "; ".join(told) if across_fields else fault.reason
+            if reason:
+                bad.append(Fault(where, fault.field or "params", reason))
+    faults += bad
+    return None if bad else made
+
+
+def _inputs(where: str, kind: Any, given: Mapping[str, InputFile], faults: list[Fault]) -> dict[str, Input]:
+    for name in kind.INPUTS:
+        if name not in given:
+            faults.append(Fault(where, f"inputs.{name}", f"is missing; kind {kind.NAME} needs it"))
+    for name in given:
+        if name not in kind.INPUTS:
+            faults.append(Fault(where, f"inputs.{name}", f"unknown input of kind {kind.NAME}"))
+    return {
+        name: Input(source.scale, source.series, source.hourly or (1.0,) * 24) for name, source in given.items()
+    }
+
+
+def _references(entry: AssetFile, known: Known) -> Iterator[Fault]:
+    if entry.site not in known.sites:
+        yield Fault(entry.id, "site", f"unknown site {entry.site}")
+    if entry.metering_point not in known.meter_site:
+        yield Fault(entry.id, "metering_point", f"unknown metering point {entry.metering_point}")
+    elif known.meter_site[entry.metering_point] != entry.site:
+        owner = known.meter_site[entry.metering_point]
+        yield Fault(entry.id, "metering_point", f"{entry.metering_point} belongs to site {owner}, not to {entry.site}")
+    if entry.device is not None and entry.device not in known.devices:
+        yield Fault(entry.id, "device", f"unknown device profile {entry.device}")
+
+
+def _window(params: Any) -> tuple[float, float] | None:
+    """Bounds of the content of an asset's own store, MWh; None where it has none of its own."""
+    if hasattr(params, "soc_min") and hasattr(params, "capacity_mwh"):
+        return params.soc_min * params.capacity_mwh, params.soc_max * params.capacity_mwh
+    if hasattr(params, "store_mwh_th"):
+        return 0.0, params.store_mwh_th
+    return None
+
+
+def _initial(entry: AssetFile, params: Any) -> Iterator[Fault]:
+    window = _window(params)
+    stored = entry.initial.stored_mwh
+    if window is not None and not window[0] - TOLERANCE_MWH <= stored <= window[1] + TOLERANCE_MWH:
+        low, high = window
+        yield Fault(entry.id, "initial.stored_mwh", f"{stored:g} lies outside the window {low:g} to {high:g} MWh")
+
+
+def build_asset(entry: AssetFile, kinds: Mapping[str, Any], known: Known, faults: list[Fault]) -> Asset | None:
+    """The asset of a file entry, or None with its faults appended."""
+    before = len(faults)
+    faults += _references(entry, known)
+    kind = kinds.get(entry.kind)
+    if kind is None:
+        faults.append(Fault(entry.id, "kind", f"unknown kind {entry.kind}; known are {', '.join(sorted(kinds))}"))
+        faults += raw_faults(entry.id, entry.params)
+        return None
+    params = parameters(kind, entry.id, entry.params, faults)
+    inputs = _inputs(entry.id, kind, entry.inputs, faults)
+    if params is not None:
+        faults += _initial(entry, params)
+    if len(faults) > before:
+        return None
+    return Asset(
+        entry.id, entry.kind, entry.site, entry.metering_point, entry.node, entry.bus, params, entry.notice,
+        entry.control or CONTROL.get(entry.kind, "continuous"), entry.tan_phi, inputs,
+    )  # fmt: skip
+
+
+def silo_faults(assets: Sequence[Asset], stored_mwh: Mapping[str, float]) -> Iterator[Fault]:
+    """Mills of one silo must describe the same silo and ship the same; its content must fit into it."""
+    groups: dict[str, list[Asset]] = defaultdict(list)
+    for asset in assets:
+        if hasattr(asset.params, "silo"):
+            groups[asset.params.silo.id].append(asset)
+    for first, *others in groups.values():
+        for mill in others:
+            if mill.params.silo != first.params.silo:
+                yield Fault(mill.id, "silo", f"{mill.params.silo.id} is described otherwise at {first.id}")
+            if mill.inputs["shipments_t_per_h"] != first.inputs["shipments_t_per_h"]:
+                yield Fault(mill.id, "inputs.shipments_t_per_h", f"differs from that of {first.id}, same silo")
+        silo = first.params.silo
+        tonnes = sum(stored_mwh[m.id] for m in (first, *others)) * 1000.0 / silo.kwh_per_t
+        if not silo.min_t <= round(tonnes, 6) <= silo.capacity_t:
+            window = f"{silo.min_t:g} to {silo.capacity_t:g} t"
+            yield Fault(first.id, "initial.stored_mwh", f"silo {silo.id} holds {tonnes:g} t, outside {window}")
+
+
+def shared_meters(assets: Iterable[Asset]) -> Iterator[Fault]:
+    """A metering point measures one asset, or its rows could not be told apart."""
+    owner: dict[str, str] = {}
+    for asset in assets:
+        other = owner.setdefault(asset.metering_point, asset.id)
+        if other != asset.id:
+            yield Fault(asset.id, "metering_point", f"{asset.metering_point} already measures {other}")

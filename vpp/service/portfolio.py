@@ -1,0 +1,228 @@
+"""A portfolio folder as frozen values, or every fault of all its files at once."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from datetime import datetime, time
+from pathlib import Path
+from typing import Any, Literal
+
+from vpp.domain.errors import Fault, InputFaults
+from vpp.domain.forecast import Series
+from vpp.domain.market import Event
+from vpp.domain.portfolio import (
+    AssetState,
+    CongestionPoint,
+    MeteringPoint,
+    Outage,
+    Portfolio,
+    Site,
+    TradingUnit,
+)
+from vpp.domain.stage import Stage, check_cascade
+from vpp.domain.time import utc
+from vpp.service import portfolio_files as files
+from vpp.service.asset_checks import DEVICE, Known, build_asset, shared_meters, silo_faults
+from vpp.service.market_config import MarketConfig
+from vpp.service.series import load_series
+from vpp.service.yaml_files import items, raw_ids, read_mapping, validated
+
+LISTS = ("series", "sites", "metering_points", "assets", "trading_units", "congestion_points")
+
+
+@dataclass(frozen=True)
+class EventPlan:
+    """A call, and what the sites of the virtual world answer to it."""
+
+    event: Event
+    answers: tuple[files.AnswerFile, ...]
+    fills_gap: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class LoadedPortfolio:
+    """A portfolio with everything its folder states.
+
+    `network` is the specification of the network model (None: no model is given); `series` are the
+    portfolio's own; `devices` names each asset's device profile; `issue` is the local time of D-1 at
+    which the day-ahead run of day D starts; `digest` is the SHA-256 of all files.
+    """
+
+    directory: Path
+    portfolio: Portfolio
+    network: Mapping[str, Any] | None
+    market: MarketConfig
+    stages: tuple[Stage, ...]
+    release: Literal["auto", "manual"]
+    issue: time
+    events: tuple[EventPlan, ...]
+    initial: Mapping[str, files.InitialFile]
+    devices: Mapping[str, str]
+    series: Mapping[str, Series]
+    location: files.Location
+    response: files.Response
+    digest: str
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name. Raises KeyError."""
+        return {s.name: s for s in self.stages}[name]
+
+    def states(self, at: datetime) -> dict[str, AssetState]:
+        """The stated initial state of every asset, as of `at`."""
+        return {
+            asset: AssetState(asset, utc(at), utc(at), s.power_mw, s.stored_mwh, s.on, s.minutes_in_state)
+            for asset, s in self.initial.items()
+        }
+
+
+def load_portfolio(directory: Path) -> LoadedPortfolio:
+    """Read portfolio.yaml, market.yaml, stages.yaml and, where given, network.yaml and events.yaml.
+
+    Raises InputFaults with every fault of all files.
+    """
+    faults: list[Fault] = []
+    if not directory.is_dir():
+        raise InputFaults([Fault(str(directory), "", "is no folder")])
+    raw = {name: read_mapping(directory / f"{name}.yaml", faults) for name in ("portfolio", "market", "stages")}
+    raw |= {name: read_mapping(directory / f"{name}.yaml", faults, optional=True) for name in ("network", "events")}
+    own = {key: value for key, value in raw["portfolio"].items() if key not in LISTS}
+    header = validated(files.Header, own, "portfolio.yaml", faults) if own else None
+    market = validated(MarketConfig, raw["market"], "market.yaml", faults) if raw["market"] else None
+    stages_file = validated(files.StagesFile, raw["stages"], "stages.yaml", faults) if raw["stages"] else None
+    stages = _stages(stages_file, faults) if stages_file else ()
+    series = _series(directory, raw["portfolio"], faults)
+    outages, network = _network(raw["network"], faults)
+    portfolio, initial, devices = _portfolio(header, raw["portfolio"], outages, faults)
+    events = _events(raw["events"], raw["portfolio"], faults)
+    if header and market and header.currency != market.currency:
+        faults.append(Fault("market.yaml", "currency", f"{market.currency} is not the portfolio's {header.currency}"))
+    if faults or header is None or market is None or stages_file is None or portfolio is None:
+        raise InputFaults(list(dict.fromkeys(faults)))
+    return LoadedPortfolio(
+        directory, portfolio, network, market, stages, stages_file.release, stages_file.issue, events, initial,
+        devices, series, header.location, header.response, _digest(directory),
+    )  # fmt: skip
+
+
+def check_against_network(loaded: LoadedPortfolio, buses: Collection[int]) -> list[Fault]:
+    """Faults of assets and congestion points whose bus the network does not have, or that have none."""
+    faults = []
+    for asset in loaded.portfolio.assets:
+        if asset.bus is None:
+            faults.append(Fault(asset.id, "bus", "is missing, and a network is given"))
+        elif asset.bus not in buses:
+            faults.append(Fault(asset.id, "bus", f"unknown bus {asset.bus}"))
+    for point in loaded.portfolio.congestion_points:
+        faults += [Fault(point.id, "buses", f"unknown bus {bus}") for bus in point.buses if bus not in buses]
+    return faults
+
+
+def check_against_series(loaded: LoadedPortfolio, known: Collection[str]) -> list[Fault]:
+    """Faults of inputs whose series is neither in `known` nor the portfolio's own."""
+    return [
+        Fault(asset.id, f"inputs.{name}", f"missing series {source.series}")
+        for asset in loaded.portfolio.assets
+        for name, source in asset.inputs.items()
+        if source.series is not None and source.series not in known and source.series not in loaded.series
+    ]
+
+
+def _digest(directory: Path) -> str:
+    """SHA-256 over names and contents of all files of the folder."""
+    total = hashlib.sha256()
+    for path in sorted(p for p in directory.rglob("*") if p.is_file()):
+        total.update(str(path.relative_to(directory)).encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    return total.hexdigest()
+
+
+def _stages(given: files.StagesFile, faults: list[Fault]) -> tuple[Stage, ...]:
+    stages = tuple(
+        Stage(name, s.step, s.horizon, s.every, s.commits, s.deadline, s.tail_step) for name, s in given.named()
+    )
+    try:
+        check_cascade(stages)
+    except InputFaults as error:
+        faults += error.faults
+    return stages
+
+
+def _series(directory: Path, raw: Mapping[str, Any], faults: list[Fault]) -> dict[str, Series]:
+    loaded = {}
+    for spec in items(files.SeriesFile, raw.get("series"), "series", "portfolio.yaml", faults):
+        try:
+            loaded[spec.id] = load_series(spec, directory / spec.file)
+        except InputFaults as error:
+            faults += error.faults
+    return loaded
+
+
+def _network(raw: Mapping[str, Any], faults: list[Fault]) -> tuple[tuple[Outage, ...], Mapping[str, Any] | None]:
+    from grid_models.spec import NetworkSpec
+
+    faults += [Fault("network.yaml", key, "unknown field") for key in raw.keys() - {"model", "outages"}]
+    outages = items(files.OutageFile, raw.get("outages"), "outages", "network.yaml", faults)
+    model = raw.get("model")
+    if model is not None:
+        validated(NetworkSpec, model, "network.yaml", faults)
+    elif raw:
+        faults.append(Fault("network.yaml", "model", "is missing"))
+    return tuple(Outage(o.id, utc(o.start), utc(o.end), o.lines_out, o.switches) for o in outages), model
+
+
+def _portfolio(
+    header: files.Header | None, raw: Mapping[str, Any], outages: tuple[Outage, ...], faults: list[Fault]
+) -> tuple[Portfolio | None, dict[str, files.InitialFile], dict[str, str]]:
+    from dispatch.registry import KINDS
+
+    def read(model: Any, section: str) -> list[Any]:
+        return items(model, raw.get(section), section, "portfolio.yaml", faults)
+
+    site_ids = frozenset(raw_ids(raw.get("sites")))
+    meters = read(files.MeteringPointFile, "metering_points")
+    faults += [Fault(m.id, "site", f"unknown site {m.site}") for m in meters if m.site not in site_ids]
+    known = Known(site_ids, {m.id: m.site for m in meters})
+    sites = read(files.SiteFile, "sites")
+    entries = {entry.id: entry for entry in read(files.AssetFile, "assets")}
+    assets = [made for e in entries.values() if (made := build_asset(e, KINDS, known, faults)) is not None]
+    if raw and not raw.get("assets"):
+        faults.append(Fault("portfolio.yaml", "assets", "is missing"))
+    faults += silo_faults(assets, {i: e.initial.stored_mwh for i, e in entries.items()})
+    faults += shared_meters(assets)
+    units = read(files.TradingUnitFile, "trading_units")
+    faults += [Fault(u.id, "sites", f"unknown site {s}") for u in units for s in u.sites if s not in site_ids]
+    points = read(files.CongestionPointFile, "congestion_points")
+    if header is None:
+        return None, {}, {}
+    portfolio = Portfolio(
+        header.id, header.name, header.zone, header.currency,
+        tuple(Site(s.id, s.name, s.show_single) for s in sites),
+        tuple(MeteringPoint(m.id, m.site) for m in meters),
+        tuple(assets),
+        tuple(TradingUnit(u.id, u.node, u.sites) for u in units),
+        tuple(CongestionPoint(p.id, p.name, p.buses, p.element) for p in points),
+        outages,
+    )  # fmt: skip
+    initial = {i: e.initial for i, e in entries.items()}
+    devices = {i: e.device or DEVICE.get(e.kind, "consumer") for i, e in entries.items()}
+    return portfolio, initial, devices
+
+
+def _events(raw: Mapping[str, Any], portfolio: Mapping[str, Any], faults: list[Fault]) -> tuple[EventPlan, ...]:
+    faults += [Fault("events.yaml", key, "unknown field") for key in raw.keys() - {"events"}]
+    given = items(files.EventFile, raw.get("events"), "events", "events.yaml", faults)
+    known = {section: raw_ids(portfolio.get(section)) for section in ("congestion_points", "sites", "assets")}
+    plans = []
+    for e in given:
+        if e.congestion_point not in known["congestion_points"]:
+            faults.append(Fault(e.id, "congestion_point", f"unknown congestion point {e.congestion_point}"))
+        faults += [Fault(e.id, "answers", f"unknown site {a.site}") for a in e.answers if a.site not in known["sites"]]
+        faults += [Fault(e.id, "fills_gap", f"unknown asset {a}") for a in e.fills_gap if a not in known["assets"]]
+        event = Event(
+            e.id, e.version, e.programme, e.congestion_point, utc(e.called_at), utc(e.start), utc(e.end), e.mw,
+            e.price_eur_per_mwh, e.penalty_eur_per_mwh, utc(e.accept_by), test=e.test,
+        )  # fmt: skip
+        plans.append(EventPlan(event, e.answers, e.fills_gap))
+    return tuple(plans)

@@ -1,0 +1,205 @@
+"""The files of a portfolio folder, entry by entry. Durations are ISO 8601, times RFC 3339."""
+
+from __future__ import annotations
+
+from datetime import time, timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal, Self
+from zoneinfo import ZoneInfo
+
+from pydantic import AwareDatetime, Field, field_validator, model_validator
+
+from vpp.domain.portfolio import Control
+from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
+from vpp.service.yaml_files import Edge
+
+Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]*$", max_length=64)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+def _known_zone(name: str) -> str:
+    try:
+        ZoneInfo(name)
+    except (KeyError, ValueError, OSError):
+        raise ValueError("unknown time zone") from None
+    return name
+
+
+class Location(Edge):
+    latitude: float = Field(ge=-90.0, le=90.0)
+    longitude: float = Field(ge=-180.0, le=180.0)
+
+
+class Response(Edge):
+    """How faithfully people answer in the virtual plant: spread of price-takers, least share of a request."""
+
+    price_taker_sigma: float = Field(default=0.15, ge=0.0, le=1.0)
+    request_share_low: Share = 0.8
+
+
+class Header(Edge):
+    """portfolio.yaml without its lists."""
+
+    id: Id
+    name: str
+    zone: str
+    currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+    location: Location
+    response: Response = Response()
+
+    _zone = field_validator("zone")(_known_zone)
+
+
+class SeriesFile(Edge):
+    """A series of our own: `file` relative to the portfolio folder, wall time of `zone`, means in MW."""
+
+    id: Id
+    file: str
+    zone: str
+    unit: Literal["MW"]
+    upper_mw: float | None = Field(default=None, gt=0.0)
+
+    _zone = field_validator("zone")(_known_zone)
+
+
+class SiteFile(Edge):
+    id: Id
+    name: str
+    show_single: bool = False
+
+
+class MeteringPointFile(Edge):
+    id: Id
+    site: str
+
+
+class InputFile(Edge):
+    """`series` or `hourly` (24 values by local hour), times `scale`."""
+
+    scale: float = 1.0
+    series: str | None = None
+    hourly: Annotated[tuple[float, ...], Field(min_length=24, max_length=24)] | None = None
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.series is None) == (self.hourly is None):
+            raise ValueError("exactly one of series and hourly is needed")
+        return self
+
+
+class InitialFile(Edge):
+    """State of an asset when nothing was ever read from it."""
+
+    power_mw: float = 0.0
+    stored_mwh: float = 0.0
+    on: bool = False
+    minutes_in_state: int = Field(default=1_000_000, ge=0)
+
+
+class AssetFile(Edge):
+    id: Id
+    kind: str
+    site: str
+    metering_point: str
+    node: str
+    bus: int | None = None
+    params: dict[str, Any]
+    notice: timedelta = Field(default=timedelta(), ge=timedelta())
+    control: Control | None = None
+    device: str | None = None
+    tan_phi: float = Field(default=0.0, ge=-2.0, le=2.0)
+    inputs: dict[str, InputFile] = Field(default_factory=dict)
+    initial: InitialFile = InitialFile()
+
+
+class TradingUnitFile(Edge):
+    id: Id
+    node: str
+    sites: tuple[str, ...] = Field(min_length=1)
+
+
+class CongestionPointFile(Edge):
+    id: Id
+    name: str
+    buses: tuple[int, ...] = Field(min_length=1)
+    element: str
+
+
+class OutageFile(Edge):
+    id: Id
+    start: AwareDatetime
+    end: AwareDatetime
+    lines_out: tuple[int, ...] = ()
+    switches: dict[int, bool] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.start >= self.end:
+            raise ValueError("start does not lie before end")
+        return self
+
+
+class StageFile(Edge):
+    step: timedelta
+    horizon: timedelta
+    every: timedelta
+    commits: timedelta
+    deadline: timedelta
+    tail_step: timedelta | None = None
+
+    @field_validator("step", "horizon", "every", "commits", "deadline", "tail_step")
+    @classmethod
+    def _positive(cls, value: timedelta | None) -> timedelta | None:
+        if value is not None and value <= timedelta():
+            raise ValueError("must be longer than zero")
+        return value
+
+
+class StagesFile(Edge):
+    """stages.yaml: `issue` is the local time at which the day-ahead run of the next day starts."""
+
+    release: Literal["auto", "manual"]
+    issue: time
+    day_ahead: StageFile
+    intraday: StageFile
+    real_time: StageFile
+
+    def named(self) -> tuple[tuple[str, StageFile], ...]:
+        return (DAY_AHEAD, self.day_ahead), (INTRADAY, self.intraday), (REAL_TIME, self.real_time)
+
+
+class AnswerFile(Edge):
+    """What a site of the virtual world answers to a call: the share it accepts, and when it stops."""
+
+    site: str
+    share: Share = 1.0
+    stops_at: AwareDatetime | None = None
+    reason: str = ""
+
+
+class EventFile(Edge):
+    """A demand-response call; `fills_gap` are the assets that make up for what sites do not deliver."""
+
+    id: Id
+    version: int = Field(default=1, ge=1)
+    programme: str
+    congestion_point: str
+    called_at: AwareDatetime
+    accept_by: AwareDatetime
+    start: AwareDatetime
+    end: AwareDatetime
+    mw: float = Field(gt=0.0)
+    price_eur_per_mwh: Decimal = Field(ge=0)
+    penalty_eur_per_mwh: Decimal = Field(ge=0)
+    test: bool = False
+    answers: tuple[AnswerFile, ...] = ()
+    fills_gap: tuple[str, ...] = ()
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if not self.called_at <= self.accept_by <= self.start < self.end:
+            raise ValueError("must be called, then accepted, then start, then end")
+        for answer in self.answers:
+            if answer.stops_at is not None and not self.start <= answer.stops_at < self.end:
+                raise ValueError(f"{answer.site} stops outside the event")
+        return self

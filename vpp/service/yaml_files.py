@@ -1,0 +1,157 @@
+"""YAML at the edge: every fault of a file becomes a `Fault`, none ends the reading of the others."""
+
+from __future__ import annotations
+
+import difflib
+import math
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from vpp.domain.errors import Fault
+
+Model = TypeVar("Model", bound=BaseModel)
+UNITS = ("mw", "kw", "w", "mwh", "kwh", "wh", "mva", "kva", "mw_th", "kw_th", "mwh_th", "kwh_th", "t", "kg", "h", "min")
+
+
+class Edge(BaseModel):
+    """Base of every model of a configuration file: frozen, no unknown field, no NaN."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a mapping that states a key twice; only true and false are booleans, so `on` is a name."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.value != "<<":
+                raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool" or first in "tTfF"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_mapping(path: Path, faults: list[Fault], optional: bool = False) -> dict[str, Any]:
+    """The mapping in a YAML file; unreadable files, repeated keys and non-finite numbers become faults."""
+    if not path.exists():
+        if not optional:
+            faults.append(Fault(path.name, "", "the file is missing"))
+        return {}
+    try:
+        raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+    except yaml.MarkedYAMLError as error:
+        line = error.problem_mark.line + 1 if error.problem_mark else 0
+        faults.append(Fault(path.name, f"line {line}", f"unreadable YAML: {error.problem}"))
+        return {}
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        faults.append(Fault(path.name, "", f"unreadable YAML: {error}"))
+        return {}
+    if not isinstance(raw, dict):
+        faults.append(Fault(path.name, "", "must be a mapping"))
+        return {}
+    return raw
+
+
+def non_finite(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+    """Where a nested value holds NaN or infinity."""
+    if isinstance(value, float) and not math.isfinite(value):
+        yield path
+    elif isinstance(value, Mapping):
+        for key, item in value.items():
+            yield from non_finite(item, (*path, str(key)))
+    elif isinstance(value, list | tuple):
+        for at, item in enumerate(value):
+            yield from non_finite(item, (*path, at))
+
+
+def did_you_mean(name: str, known: list[str]) -> str:
+    """A hint at the field that was probably meant; the same quantity in another unit comes first."""
+    stem = next((name[: -len(u) - 1] for u in sorted(UNITS, key=len, reverse=True) if name.endswith(f"_{u}")), None)
+    if stem is not None:
+        for candidate in (f"{stem}_{unit}" for unit in UNITS):
+            if candidate in known:
+                return f"; did you mean {candidate}?"
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _fields_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
+    """Field names of the model that holds `loc`'s last entry, as far as plain nesting tells."""
+    here: Any = model
+    for step in loc[:-1]:
+        info = here.model_fields.get(step) if isinstance(step, str) and hasattr(here, "model_fields") else None
+        if info is None:
+            continue
+        inner = [info.annotation, *getattr(info.annotation, "__args__", ())]
+        here = next((a for a in inner if isinstance(a, type) and issubclass(a, BaseModel)), here)
+    return list(here.model_fields)
+
+
+def explained(model: type[BaseModel], error: ValidationError, where: str) -> list[Fault]:
+    """Pydantic's errors as faults of `where`."""
+    faults = []
+    for item in error.errors(include_url=False):
+        loc = item["loc"]
+        field = ".".join(map(str, loc))
+        if item["type"] == "extra_forbidden":
+            reason = "unknown field" + did_you_mean(str(loc[-1]), _fields_at(model, loc))
+        elif item["type"] == "missing":
+            reason = "is missing"
+        elif item["type"] == "finite_number":
+            reason = "is not a finite number"
+        else:
+            given = item["input"]
+            shown = f", got {given!r}" if isinstance(given, str | int | float) else ""
+            message = item["msg"].removeprefix("Value error, ").removeprefix("Input ")
+            reason = message[:1].lower() + message[1:] + shown
+        faults.append(Fault(where, field, reason))
+    return faults
+
+
+def validated(model: type[Model], raw: object, where: str, faults: list[Fault]) -> Model | None:
+    """`raw` as a `model`, or None with its faults appended."""
+    bad = [Fault(where, ".".join(map(str, path)), "is not a finite number") for path in non_finite(raw)]
+    try:
+        made = model.model_validate(raw)
+    except ValidationError as error:
+        named = {fault.field for fault in bad}
+        bad += [fault for fault in explained(model, error, where) if fault.field not in named]
+        made = None
+    faults += bad
+    return None if bad else made
+
+
+def items(model: type[Model], raw: object, section: str, file: str, faults: list[Fault]) -> list[Model]:
+    """The valid entries of one list of a file; each fault is named for its entry's id, repeated ids too."""
+    if raw is None:
+        return []
+    if not isinstance(raw, list):
+        faults.append(Fault(file, section, "must be a list"))
+        return []
+    seen: set[str] = set()
+    made = []
+    for at, entry in enumerate(raw):
+        name = str(entry["id"]) if isinstance(entry, dict) and "id" in entry else f"{file}/{section}[{at}]"
+        if name in seen:
+            faults.append(Fault(name, "id", f"duplicate id in {section}"))
+        seen.add(name)
+        one = validated(model, entry, name, faults)
+        if one is not None:
+            made.append(one)
+    return made
+
+
+def raw_ids(raw: object) -> set[str]:
+    """Ids of all entries of a list, the faulty ones too, so that one fault does not name another."""
+    entries = raw if isinstance(raw, list) else []
+    return {str(entry["id"]) for entry in entries if isinstance(entry, dict) and "id" in entry}
