@@ -134,10 +134,8 @@ def test_equals_the_literal_model(seed: int, name: str, fixed: bool, with_end: b
     assert run(fleet, context, price).objective == pytest.approx(oracle(fleet, context, price), rel=1e-6, abs=1e-6)
 
 
-@given(
-    seed=st.integers(0, 10_000), name=st.sampled_from(sorted(GRIDS)), with_end=st.booleans(), fixed=st.booleans()
-)
-@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(GRIDS)), with_end=st.booleans(), fixed=st.booleans())
+@settings(max_examples=15, deadline=None)
 def test_laws_of_every_plan(seed: int, name: str, with_end: bool, fixed: bool) -> None:
     fleet, context, price = random_case(seed, GRIDS[name], with_end)
     if fixed:
@@ -164,7 +162,7 @@ def test_laws_of_every_plan(seed: int, name: str, with_end: bool, fixed: bool) -
 
 
 @given(seed=st.integers(0, 10_000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_heat_is_always_met_where_the_boiler_suffices(seed: int) -> None:
     fleet, context, price = random_case(seed, GRIDS["mixed"], with_end=True)
     fleet = [replace(a, params=a.params.model_copy(update={"boiler_mw_th": 3.5})) for a in fleet]
@@ -174,12 +172,14 @@ def test_heat_is_always_met_where_the_boiler_suffices(seed: int) -> None:
 
 
 @given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(GRIDS)))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=15, deadline=None)
 def test_no_state_and_no_commitment_is_infeasible(seed: int, name: str) -> None:
     rng = np.random.default_rng(seed)
     fleet, context, price = random_case(seed, GRIDS[name], with_end=bool(rng.integers(2)))
     states = {
-        key: replace(s, power_mw=rng.uniform(-1.0, 9.0), stored_mwh=rng.uniform(-1.0, 9.0), available=rng.random() < 0.8)
+        key: replace(
+            s, power_mw=rng.uniform(-1.0, 9.0), stored_mwh=rng.uniform(-1.0, 9.0), available=rng.random() < 0.8
+        )
         for key, s in context.states.items()
     }
     fixed = {a.id: rng.integers(-1, 2, context.grid.n).astype(np.int8) for a in fleet}
