@@ -53,7 +53,7 @@ def ensure(spec: NetworkSpec, cache_dir: Path) -> Path:
 def read(folder: Path) -> tuple[NetTables, Background, Mapping[str, Series], Mapping[str, Array]]:
     """Tables, background, series and reactive values of a compiled network."""
     with (folder / GRID).open("rb") as file:
-        tables, background, series, q_values = pickle.load(file)  # noqa: S301 - our own cache
+        tables, background, series, q_values = pickle.load(file)
     return tables, background, series, q_values
 
 

@@ -193,7 +193,7 @@ class Reference:
     """The checked net with one load per bus, solved by `runpp` at given taps and switching state."""
 
     def __init__(self, pickled_net: bytes) -> None:
-        net = pickle.loads(pickled_net)  # noqa: S301 - written by ourselves into our own cache
+        net = pickle.loads(pickled_net)
         net.load, net.sgen = net.load.iloc[:0], net.sgen.iloc[:0]
         zero = np.zeros(len(net.bus))
         pp.create_loads(net, net.bus.index, p_mw=zero, q_mvar=zero)
