@@ -1,0 +1,206 @@
+"""The forecaster: boosted quantiles where trained, the seasonal naive elsewhere, joint scenarios around both.
+
+Intraday models serve the first six hours of a forecast, day-ahead models what lies beyond; a series without
+a model, or with too many gaps in its last week, gets the seasonal naive. Quantiles keep the physical bounds
+of their series and the night of a photovoltaic one. A forecast is a function of the models, the history as
+known at its issue time, the grid and the number of scenarios: equal inputs give equal bits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import date, datetime
+from pathlib import Path
+
+import numpy as np
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from forecasting import lightgbm_quantiles as boosting
+from forecasting.backtest import Score, rolling_scores
+from forecasting.calendar import Calendar, Days, Index, german_holidays, quarter_of
+from forecasting.features import build, columns
+from forecasting.naive import naive_quantiles
+from forecasting.night import dark_below_deg
+from forecasting.panel import Panel
+from forecasting.scenarios import Dependence, copula, dependence, from_quantiles, seed_of
+from forecasting.training import FEATURES, INTRADAY_STEPS, Stage, Trained, train_stage
+from vpp.domain.forecast import LEVELS, Forecast, History
+from vpp.domain.time import Array, TimeGrid
+
+_RECENT_DAYS = 42
+_DEPENDENCE_DAYS = 36
+_LEAST_FILLED = 0.5
+_CARD = "models.json"
+
+
+class _StageCard(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    digest: str
+    until: AwareDatetime
+    features: tuple[str, ...]
+
+
+class _Card(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    zone: str
+    latitude: float
+    longitude: float
+    levels: tuple[float, ...]
+    stages: dict[Stage, _StageCard]
+
+
+class Pipeline:
+    """Implements `vpp.domain.ports.Forecaster`. With `models_dir`, models are read from and written to it."""
+
+    def __init__(
+        self, models_dir: Path | None = None, *, zone: str = "Europe/Berlin", latitude: float = 53.6,
+        longitude: float = 11.4, holidays: Callable[[int], frozenset[date]] = german_holidays, workers: int = 2,
+    ) -> None:  # fmt: skip
+        self.calendar = Calendar(zone, latitude, longitude, holidays)
+        self.models_dir = models_dir
+        self.workers = workers
+        self.scores: dict[str, Score] = {}
+        self._trained: dict[Stage, Trained] = {}
+        self._dependence: tuple[str, Dependence] | None = None
+        if models_dir is not None and (models_dir / _CARD).exists():
+            self._read(models_dir)
+
+    def trained(self, stage: Stage) -> frozenset[str]:
+        """The series that have models of `stage`."""
+        known = self._trained.get(stage)
+        return frozenset(known.models) if known else frozenset()
+
+    def trained_until(self, stage: Stage) -> datetime | None:
+        """Issue time of the history that `stage` learnt from."""
+        known = self._trained.get(stage)
+        return known.until if known else None
+
+    def train_day_ahead(self, history: History, progress: boosting.Progress | None = None) -> None:
+        """Train day-ahead models on what `history` knew; nothing to do if they learnt from it already."""
+        self._train("day_ahead", history, progress)
+
+    def train_intraday(self, history: History, progress: boosting.Progress | None = None) -> None:
+        """Train intraday models on what `history` knew; nothing to do if they learnt from it already."""
+        self._train("intraday", history, progress)
+
+    def _train(self, stage: Stage, history: History, progress: boosting.Progress | None) -> None:
+        before = self._trained.get(stage)
+        new = train_stage(stage, history, self.calendar, before, workers=self.workers, progress=progress)
+        self._trained = {**self._trained, stage: new}
+        if self.models_dir is not None and new is not before:
+            self.save(self.models_dir)
+
+    def forecast(self, history: History, grid: TimeGrid, scenarios: int) -> Forecast:
+        """Quantiles (S, L, T) and `scenarios` joint scenarios of every series in `history` over `grid`.
+
+        Raises ValueError for a grid that is not of whole UTC quarters from the issue time on, and DataGap
+        for a series that never had a value.
+        """
+        panel = Panel.of(history, days=_RECENT_DAYS)
+        target = _targets(panel, history, grid)
+        days = self.calendar.days(panel.first, int(target[-1]) + 2)
+        quantiles, modelled = self._modelled(panel, days, target)
+        missing = ~modelled.all(axis=1)
+        if missing.any():
+            naive = self._naive(history, [s for s, m in zip(panel.ids, missing, strict=True) if m], target, panel.first)
+            quantiles[missing] = np.where(modelled[missing][:, None, :], quantiles[missing], naive)
+        dark = days.elevation_deg[target][None, :] < dark_below_deg(panel, days)[:, None]
+        quantiles = np.where(dark[:, None, :], 0.0, quantiles)
+        quantiles = np.clip(quantiles, panel.lower[:, None, None], panel.upper[:, None, None])
+        return Forecast(
+            history.issued_at, grid, panel.ids, LEVELS, quantiles,
+            self._scenarios(history, panel, days, quantiles, scenarios),
+            tuple("lightgbm" if m.all() else "lightgbm+naive" if m.any() else "naive" for m in modelled),
+        )  # fmt: skip
+
+    def _modelled(self, panel: Panel, days: Days, target: Index) -> tuple[Array, Array]:
+        """Model quantiles (S, L, T), NaN without a model, and where there are any (S, T)."""
+        out = np.full((len(panel.ids), len(LEVELS), len(target)), np.nan)
+        lead = target - panel.n
+        end = np.broadcast_to(panel.end[:, None], (len(panel.ids), len(target)))
+        usable = panel.filled_share(7 * 96) >= _LEAST_FILLED
+        if self._trained and usable.any():
+            rows = build(panel, days, target, end, lead)
+            intraday = lead < INTRADAY_STEPS
+            plan: tuple[tuple[Stage, Index], ...] = (
+                ("day_ahead", np.arange(len(target))), ("intraday", np.flatnonzero(intraday)),
+            )  # fmt: skip
+            for stage, steps in plan:
+                _predict(self._trained.get(stage), panel.ids, usable, rows.x[:, steps], out, steps)
+        out[np.broadcast_to(~usable[:, None, None], out.shape)] = np.nan
+        return out, np.isfinite(out).all(axis=1)
+
+    def _naive(self, history: History, ids: list[str], target: Index, first: int) -> Array:
+        whole = Panel.of(history, ids)
+        at = target + first - whole.first
+        days = self.calendar.days(whole.first, int(at[-1]) + 2)
+        return naive_quantiles(whole, days, at, np.broadcast_to(whole.end[:, None], (len(ids), len(at))), LEVELS)
+
+    def _scenarios(self, history: History, panel: Panel, days: Days, quantiles: Array, count: int) -> Array:
+        midnight = quarter_of(history.issued_at) // 96 * 96 - panel.first
+        past = panel.part(midnight - _DEPENDENCE_DAYS * 96, midnight) if midnight > 0 else panel
+        digest = past.digest()
+        known = self._dependence
+        if known is None or known[0] != digest:
+            known = (digest, dependence(past, self.calendar.days(past.first, past.n)))
+            self._dependence = known
+        seed = seed_of(history.issued_at, panel.ids)
+        uniform = copula(known[1], count, quantiles.shape[2], seed)
+        return from_quantiles(uniform, quantiles, LEVELS, panel.lower, panel.upper)
+
+    def score(self, history: History, issues: list[datetime], steps: int = 152) -> Mapping[str, Score]:
+        """Score model and naive at past `issues` against what `history` knows by now; kept in `scores`."""
+        self.scores = rolling_scores(self, history, issues, steps, self.calendar)
+        return self.scores
+
+    def save(self, directory: Path) -> None:
+        """Write the models of every trained stage and a card with the digests of what they learnt from."""
+        directory.mkdir(parents=True, exist_ok=True)
+        stages: dict[Stage, _StageCard] = {}
+        for stage, trained in self._trained.items():
+            boosting.save_models(directory / f"{stage}.zip", trained.models)
+            stages[stage] = _StageCard(digest=trained.digest, until=trained.until, features=FEATURES[stage])
+        c = self.calendar
+        card = _Card(zone=c.zone, latitude=c.latitude, longitude=c.longitude, levels=LEVELS, stages=stages)
+        partial = directory / f"{_CARD}.partial"
+        partial.write_text(card.model_dump_json(indent=2))
+        partial.replace(directory / _CARD)
+
+    @classmethod
+    def load(cls, directory: Path) -> Pipeline:
+        """The pipeline that `save` wrote; it does not write there again. Raises FileNotFoundError."""
+        card = _Card.model_validate_json((directory / _CARD).read_text())
+        pipeline = cls(zone=card.zone, latitude=card.latitude, longitude=card.longitude)
+        pipeline._read(directory)
+        return pipeline
+
+    def _read(self, directory: Path) -> None:
+        card = _Card.model_validate_json((directory / _CARD).read_text())
+        c = self.calendar
+        if (card.zone, card.latitude, card.longitude, card.levels) != (c.zone, c.latitude, c.longitude, LEVELS):
+            return
+        for stage, entry in card.stages.items():
+            if entry.features == FEATURES[stage]:
+                models = boosting.load_models(directory / f"{stage}.zip")
+                self._trained[stage] = Trained(stage, entry.digest, entry.until, models)
+
+
+def _targets(panel: Panel, history: History, grid: TimeGrid) -> Index:
+    """Columns of the grid's quarters. Raises ValueError for another kind of grid."""
+    if set(grid.minutes) != {15} or grid.start.timestamp() % 900:
+        raise ValueError("a forecast needs a grid of whole UTC quarters")
+    if grid.start < history.issued_at:
+        raise ValueError(f"the grid starts at {grid.start}, before the issue time {history.issued_at}")
+    return np.arange(grid.n, dtype=np.int64) + quarter_of(grid.start) - panel.first
+
+
+def _predict(trained: Trained | None, ids: tuple[str, ...], usable: Array, x: Array, out: Array, steps: Index) -> None:
+    """Write the quantiles of every series with a model into `out` (S, L, T) at `steps`."""
+    if trained is None or not len(steps):
+        return
+    use = columns(FEATURES[trained.stage])
+    for i, name in enumerate(ids):
+        if usable[i] and name in trained.models:
+            out[i][:, steps] = trained.models[name].predict(x[i][:, use])
