@@ -23,6 +23,7 @@ from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array, TimeGrid
 
 CROSSING = 1e-9
+TOLERANCE = 1e-5
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
@@ -74,10 +75,10 @@ class _Triplets:
 
     def add(self, part: sp.csr_array, row_start: int | Ints, column_start: int) -> None:
         """`part` below `row_start`, or its row r at row_start[r] where an array is given."""
-        coo = part.tocoo()
-        self.row.append(row_start[coo.row] if isinstance(row_start, np.ndarray) else coo.row + row_start)
-        self.col.append(coo.col + column_start)
-        self.value.append(np.asarray(coo.data, dtype=float))
+        row = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
+        self.row.append(row_start[row] if isinstance(row_start, np.ndarray) else row + row_start)
+        self.col.append(part.indices + column_start)
+        self.value.append(np.asarray(part.data, dtype=float))
 
     def build(self, rows: int, columns: int) -> sp.csr_array:
         if not self.row:
@@ -319,3 +320,26 @@ def read_schedule(problem: Problem, x: Array, row_duals: Array | None, tan_phi: 
         decisions={a: r.decisions for a, r in results.items() if r.decisions},
         marginal_value={a: r.marginal_value for a, r in results.items() if r.marginal_value is not None},
     )
+
+
+def check_solution(problem: Problem, x: Array, *, integral: bool) -> None:
+    """Raises NotSolved unless `x` (columns,) is finite, within bounds and rows, and integral where asked."""
+    if x.shape != (problem.columns,) or not np.isfinite(x).all():
+        raise NotSolved("nonsense: the solution is not finite")
+    if (worst := _outside(x, problem.lower, problem.upper)) > TOLERANCE:
+        raise NotSolved(f"nonsense: a bound is missed by {worst:.2g}")
+    if (worst := _outside(problem.matrix @ x, problem.row_lower, problem.row_upper)) > TOLERANCE:
+        raise NotSolved(f"nonsense: a row is missed by {worst:.2g}")
+    binary = x[problem.integer]
+    if integral and len(binary) and (worst := float(np.abs(binary - np.round(binary)).max())) > TOLERANCE:
+        raise NotSolved(f"nonsense: an integer is off by {worst:.2g}")
+
+
+def _outside(value: Array, lower: Array, upper: Array) -> float:
+    """Largest distance past a bound, relative to bounds above 1."""
+    if not len(value):
+        return 0.0
+    below, above = lower - value, value - upper
+    size = np.where(below > above, np.abs(lower), np.abs(upper))
+    past = np.maximum(np.maximum(below, above), 0.0)
+    return float(np.divide(past, np.where(past > 0, np.maximum(1.0, size), 1.0)).max())

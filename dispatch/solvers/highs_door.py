@@ -18,11 +18,10 @@ import highspy
 import numpy as np
 
 from dispatch.block import Block, Rows
-from dispatch.problem import Infeasible, Problem, with_block, with_rows
+from dispatch.problem import Infeasible, Ints, Problem, check_solution, with_block, with_rows
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
-TOLERANCE: Final = 1e-5
 THREADS: Final = 1
 ROWWISE, MINIMISE = 2, 1
 NEVER_S: Final = 1e6
@@ -74,7 +73,7 @@ class Living:
             _done(self._lp.addRows(below.shape[0], low, high, below.nnz, starts, indices, below.data))
         self.problem = grown
 
-    def set_cost(self, columns: Array, cost: Array) -> None:
+    def set_cost(self, columns: Ints, cost: Array) -> None:
         """New costs of some columns, of the LP only; later MIPs do not see them."""
         at = np.asarray(columns, dtype=np.int32)
         _done(self._lp.changeColsCost(len(at), at, np.asarray(cost, dtype=float)))
@@ -160,26 +159,3 @@ def _refuse(status: Any) -> None:
     if status == highspy.HighsModelStatus.kTimeLimit:
         raise NotSolved("late: the time limit passed without a solution")
     raise NotSolved(f"no optimum: {name}")
-
-
-def check_solution(problem: Problem, x: Array, *, integral: bool) -> None:
-    """Raises NotSolved unless `x` (columns,) is finite, within bounds and rows, and integral where asked."""
-    if x.shape != (problem.columns,) or not np.isfinite(x).all():
-        raise NotSolved("nonsense: the solution is not finite")
-    if (worst := _outside(x, problem.lower, problem.upper)) > TOLERANCE:
-        raise NotSolved(f"nonsense: a bound is missed by {worst:.2g}")
-    if (worst := _outside(problem.matrix @ x, problem.row_lower, problem.row_upper)) > TOLERANCE:
-        raise NotSolved(f"nonsense: a row is missed by {worst:.2g}")
-    binary = x[problem.integer]
-    if integral and len(binary) and (worst := float(np.abs(binary - np.round(binary)).max())) > TOLERANCE:
-        raise NotSolved(f"nonsense: an integer is off by {worst:.2g}")
-
-
-def _outside(value: Array, lower: Array, upper: Array) -> float:
-    """Largest distance past a bound, relative to bounds above 1."""
-    if not len(value):
-        return 0.0
-    below, above = lower - value, value - upper
-    size = np.where(below > above, np.abs(lower), np.abs(upper))
-    past = np.maximum(np.maximum(below, above), 0.0)
-    return float(np.divide(past, np.where(past > 0, np.maximum(1.0, size), 1.0)).max())
