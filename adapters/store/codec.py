@@ -47,7 +47,7 @@ def _plain(value: Any) -> Any:
 
 def loads(kind: type[T], text: str) -> T:
     """The dataclass `kind` that `dumps` wrote."""
-    found: T = _reader(kind)(json.loads(text))
+    found: T = restore(kind, json.loads(text))
     return found
 
 
@@ -58,7 +58,7 @@ def restore(kind: Any, value: Any) -> Any:
 
 @cache
 def _reader(kind: Any) -> Reader:
-    scalar = {datetime: moment, Decimal: Decimal, float: float}
+    scalar: dict[Any, Reader] = {datetime: moment, Decimal: Decimal, float: float}
     if kind in scalar:
         return scalar[kind]
     if is_dataclass(kind):

@@ -51,17 +51,6 @@ class Events:
             raise NotFound(f"event {event_id}")
         return _event(row)
 
-    def list(self, start: datetime | None = None, end: datetime | None = None) -> list[Event]:
-        """The newest version of each event that overlaps [start, end), in order of their start."""
-        newest = select(_E.id, func.max(_E.version).label("version")).group_by(_E.id).subquery()
-        query = select(*_EVENT).join(newest, (newest.c.id == _E.id) & (newest.c.version == _E.version))
-        if start is not None:
-            query = query.where(_E.end > start)
-        if end is not None:
-            query = query.where(_E.start < end)
-        with self._db.read() as connection:
-            return [_event(row) for row in connection.execute(query.order_by(_E.start, _E.id))]
-
     def save_offer(self, offer: FlexibilityOffer) -> None:
         """The same id again replaces the offer."""
         row = {"id": offer.id, "event": offer.event, "site": offer.site, "body": dumps(offer)}
@@ -134,6 +123,17 @@ class Events:
         with self._db.write() as connection:
             if connection.execute(change).rowcount == 0:
                 raise NotFound(f"proposal {proposal_id}")
+
+    def list(self, start: datetime | None = None, end: datetime | None = None) -> list[Event]:
+        """The newest version of each event that overlaps [start, end), in order of their start."""
+        newest = select(_E.id, func.max(_E.version).label("version")).group_by(_E.id).subquery()
+        query = select(*_EVENT).join(newest, (newest.c.id == _E.id) & (newest.c.version == _E.version))
+        if start is not None:
+            query = query.where(_E.end > start)
+        if end is not None:
+            query = query.where(_E.start < end)
+        with self._db.read() as connection:
+            return [_event(row) for row in connection.execute(query.order_by(_E.start, _E.id))]
 
 
 def _newest(event_id: str) -> Any:

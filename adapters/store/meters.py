@@ -70,7 +70,7 @@ class Meters:
             for point in points:
                 values = np.full(n, np.nan)
                 query = {"point": point, "first": stamp(start), "last": stamp(end)}
-                rows = connection.execute(_QUARTERS, query).cursor.fetchall()  # type: ignore[union-attr]
+                rows = connection.execute(_QUARTERS, query).cursor.fetchall()
                 if rows:
                     starts, mw = zip(*rows, strict=True)
                     values[[place[s] for s in starts]] = mw

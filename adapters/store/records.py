@@ -133,7 +133,7 @@ class Alarms:
                 connection.execute(change.values(**latest, count=_A.count + 1))
                 return number
             insert = schema.alarms.insert().values(**latest, code=code, raised_at=at, count=1)
-            return int(connection.execute(insert).inserted_primary_key[0])
+            return int(connection.execute(insert.returning(_A.number)).scalar_one())
 
     def list(self, open_only: bool = True, limit: int = 200) -> list[Alarm]:
         """The newest first."""
