@@ -2,7 +2,8 @@
 
 The expected case is judged by the reference engine at the taps the batch found, on all steps or on
 `reference_steps` (the batch engine judges the rest); contingencies by the batch engine. Scenarios are
-counted, not judged: their share without violation is reported.
+counted, not judged: their share without violation is reported. Each batch of scenarios begins with the
+expected case, so that every scenario starts from the taps that the plan leads to.
 """
 
 from __future__ import annotations
@@ -86,7 +87,7 @@ def _case(flow: Flow, case: int) -> Flow:
 def _nearest(network: Network, flow: Flow) -> Violation | None:
     """The highest loading of the expected case, as the margin that is left."""
     loading = flow.loading_pct[0]
-    if not loading.size:
+    if not np.isfinite(loading).any():
         return None
     step, element = np.unravel_index(int(np.nanargmax(loading)), loading.shape)
     return Violation(network.elements[element], int(step), float(loading[step, element]), 100.0, "%")
@@ -98,13 +99,14 @@ def _scenarios(
     """Share without violation, the worst violation in any, and how many there were."""
     if scenarios is None or not len(scenarios.p_background_mw):
         return float("nan"), None, 0
-    p, q = scenario_injection(exposure, power_mw, scenarios)
+    expected, (p, q) = bus_injection(exposure, power_mw), scenario_injection(exposure, power_mw, scenarios)
     worst: Violation | None = None
     dirty = 0
     for first in range(0, len(p), SCENARIO_CHUNK):
         at = slice(first, first + SCENARIO_CHUNK)
-        names = [f"scenario {first + k}" for k in range(len(p[at]))]
-        found = network.violations(network.flow(grid, p[at], q[at]), names)
+        names = ["expected", *(f"scenario {first + k}" for k in range(len(p[at])))]
+        flow = network.flow(grid, *(np.concatenate([e[:1], s[at]]) for e, s in zip(expected, (p, q), strict=True)))
+        found = [v for v in network.violations(flow, names) if v.case != "expected"]
         dirty += len({v.case for v in found})
         worst = max([*found, *([worst] if worst else [])], key=lambda v: v.excess, default=None)
     return 1.0 - dirty / len(p), worst, len(p)

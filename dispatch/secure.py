@@ -286,10 +286,6 @@ def cut_rows(cuts: Sequence[Cut], exposure: Exposure, grid: TimeGrid) -> tuple[s
     acts = np.flatnonzero(scale > SMALL * np.maximum(1.0, np.abs(dp).max(axis=1)))
     scaled = coefficient[acts] / scale[acts, None]
     row, asset = np.nonzero(np.abs(scaled) > SMALL)
-    at = asset * grid.n + step[acts][row]
-    shape = (len(acts), size * grid.n)
-    return (
-        sp.csr_array((scaled[row, asset], (row, at)), shape=shape),
-        rhs[acts] / scale[acts],
-        [cuts[i] for i in acts.tolist()],
-    )
+    at = row, asset * grid.n + step[acts][row]
+    matrix = sp.csr_array((scaled[row, asset], at), shape=(len(acts), size * grid.n))
+    return matrix, rhs[acts] / scale[acts], [cuts[i] for i in acts.tolist()]
