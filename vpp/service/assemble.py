@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
@@ -16,11 +16,12 @@ from dispatch.products.grid_fee import grid_fee
 from dispatch.registry import KINDS
 from vpp.domain.network import Network
 from vpp.domain.time import Array
-from vpp.service.situation import GridSide, Situation
+from vpp.service.situation import Call, GridSide, Situation, UnitPosition
 
 ALL_AT_DEFAULT = "all_devices_at_default"
 PRICE_TAKERS_TOGETHER = "all_price_takers_together"
 GENERATING = ("curtailable", "chp")
+UNCURTAILED_MW = 1e-3
 
 
 def context_of(s: Situation) -> Context:
@@ -34,24 +35,39 @@ def asset_ids(s: Situation) -> tuple[str, ...]:
 
 def blocks(s: Situation) -> list[Block]:
     """One block per kind and per product."""
-    context, ids = context_of(s), asset_ids(s)
+    context, ids, decided = context_of(s), asset_ids(s), s.dispatched
     found = [
-        KINDS[kind].block([a for a in s.portfolio.assets if a.kind == kind], context)
-        for kind in dict.fromkeys(a.kind for a in s.portfolio.assets)
+        KINDS[kind].block([a for a in decided if a.kind == kind], context)
+        for kind in dict.fromkeys(a.kind for a in decided)
     ]
-    for unit in s.positions:
-        found.append(
-            position_energy(
-                f"energy {unit.unit}", unit.assets, ids, s.grid, unit.mw, s.price_eur_per_mwh, s.deviation_factor
-            )
-        )
+    found += [_given(name, mw) for name, mw in s.given_mw.items()]
+    found += [_energy(s, unit, ids) for unit in s.positions]
     consumers = tuple(a.id for a in s.portfolio.assets if a.kind not in GENERATING)
     found.append(grid_fee(consumers, ids, s.grid, s.fee_eur_per_mwh))
-    for call in s.calls:
-        found.append(
-            dr_call(f"call {call.id}", call.assets, ids, s.grid, call.baseline_mw, call.ordered_mw, call.penalty_eur_per_mwh)
-        )
-    return found
+    return found + [_order(s, call, ids) for call in s.calls]
+
+
+def _given(asset_id: str, mw: Array) -> Block:
+    """An asset whose injection is known and not decided here."""
+    return Block(f"given {asset_id}", (), (), (asset_id,), None, mw)
+
+
+def energy_name(unit: str) -> str:
+    """Name of the energy block of a trading unit."""
+    return f"energy {unit}"
+
+
+def _energy(s: Situation, unit: UnitPosition, ids: Sequence[str]) -> Block:
+    return position_energy(
+        unit.assets, ids, s.grid, unit.mw, s.price_eur_per_mwh, s.deviation_factor, name=energy_name(unit.unit)
+    )
+
+
+def _order(s: Situation, call: Call, ids: Sequence[str]) -> Block:
+    return dr_call(
+        call.assets, ids, s.grid, np.ones(s.grid.n, dtype=bool), call.baseline_mw, call.ordered_mw,
+        call.penalty_eur_per_mwh, name=f"call {call.id}",
+    )  # fmt: skip
 
 
 def problem_of(s: Situation) -> Problem:
@@ -108,8 +124,12 @@ def _fullest_response(asset_id: str, s: Situation) -> Array:
     return lower
 
 
-def scenarios_of(s: Situation) -> Scenarios | None:
-    """The joint scenarios as the network sees them: background, what our generation can give, how our loads deviate."""
+def scenarios_of(s: Situation, power_mw: Array) -> Scenarios | None:
+    """The joint scenarios as the network sees them under a plan (N, T).
+
+    Generation the plan does not curtail is commanded no limit, so it gives what a scenario has; where
+    the plan curtails, the limit holds. Loads deviate from their plan as their series does.
+    """
     if s.grid_side is None or not s.forecast.scenarios.size:
         return None
     draws, expected = s.forecast.scenarios, s.forecast.expected
@@ -120,12 +140,11 @@ def scenarios_of(s: Situation) -> Scenarios | None:
         for name, given in asset.inputs.items():
             if given.series is None:
                 continue
-            row = s.forecast.index[given.series]
+            drawn = given.scale * draws[:, s.forecast.index[given.series]]
             if name == "available_mw":
-                available[:, i] = given.scale * draws[:, row]
+                free = power_mw[i] >= s.inputs[asset.id][name] - UNCURTAILED_MW
+                available[:, i] = np.where(free, np.inf, drawn)
+                deviation[:, i] = np.where(free, drawn - power_mw[i], 0.0)
             elif name == "load_mw":
-                deviation[:, i] = -given.scale * (draws[:, row] - expected[row])
+                deviation[:, i] = given.scale * expected[s.forecast.index[given.series]] - drawn
     return Scenarios(p, q, available, deviation)
-
-
-Inputs = Mapping[str, Mapping[str, Array]]

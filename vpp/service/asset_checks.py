@@ -63,6 +63,10 @@ def raw_faults(where: str, params: Mapping[str, Any]) -> list[Fault]:
     return faults
 
 
+def _mentions(text: str, fields: Iterable[str]) -> bool:
+    return any(field.split(".")[-1] in text for field in fields)
+
+
 def parameters(kind: Any, where: str, raw: Mapping[str, Any], faults: list[Fault]) -> BaseModel | None:
     """The parameter model of `kind`, or None with every fault appended."""
     bad = raw_faults(where, raw)
@@ -71,14 +75,13 @@ def parameters(kind: Any, where: str, raw: Mapping[str, Any], faults: list[Fault
     try:
         made = kind.Params.model_validate(dict(raw))
     except ValidationError as error:
+        across = not error.errors()[0]["loc"]
         for fault in explained(kind.Params, error, where):
-            if fault.field in named:
-                continue
-            told = [part for part in fault.reason.split("; ") if not any(n.split(".")[-1] in part for n in named)]
-            across_fields = fault.field not in raw and "unknown field" not in fault.reason and bad
-            reason = "; ".join(told) if across_fields else fault.reason
-            if reason:
-                bad.append(Fault(where, fault.field or "params", reason))
+            if across or isinstance(raw.get(fault.field), Mapping):
+                told = [part for part in fault.reason.split("; ") if not _mentions(part, named)]
+                bad += [Fault(where, fault.field or "params", "; ".join(told))] if told else []
+            elif fault.field not in named:
+                bad.append(fault)
     faults += bad
     return None if bad else made
 
@@ -90,9 +93,7 @@ def _inputs(where: str, kind: Any, given: Mapping[str, InputFile], faults: list[
     for name in given:
         if name not in kind.INPUTS:
             faults.append(Fault(where, f"inputs.{name}", f"unknown input of kind {kind.NAME}"))
-    return {
-        name: Input(source.scale, source.series, source.hourly or (1.0,) * 24) for name, source in given.items()
-    }
+    return {name: Input(source.scale, source.series, source.hourly or (1.0,) * 24) for name, source in given.items()}
 
 
 def _references(entry: AssetFile, known: Known) -> Iterator[Fault]:

@@ -12,13 +12,12 @@ import logging
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 from dispatch.certify import certify
 from dispatch.check import check_schedule
 from dispatch.exposure import Exposure
 from dispatch.ladder import device_default, last_good, merit_order
-from dispatch.secure import solve_secure
+from dispatch.secure import Secured, secure_plan
 from vpp.domain.errors import Fault, NotSolved
 from vpp.domain.network import Certificate
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
@@ -28,6 +27,9 @@ from vpp.service.situation import Situation
 log = logging.getLogger(__name__)
 GAP = {"day_ahead": 1e-3, "intraday": 5e-3}
 MAX_ROUNDS = 12
+Made = tuple[Schedule, Solution | None]
+Rung = Callable[[], Made | None]
+Solve = Callable[[Situation, Exposure | None], Solution]
 
 
 @dataclass(frozen=True)
@@ -61,13 +63,23 @@ class Candidate:
         return "; ".join(reasons)
 
 
-def run_stage(s: Situation, run_id: str, secure: bool = True) -> DispatchRun:
-    """Solve, check, certify; walk down the ladder until a rung is clean. Never returns without a schedule."""
+def run_stage(
+    s: Situation, run_id: str, solve: Solve, *, secure: bool = True, reference_steps: slice | None = None
+) -> DispatchRun:
+    """Solve, check, certify; walk down the ladder until a rung is clean. Never returns without a schedule.
+
+    `secure` False releases the first rung whatever its certificate says. `reference_steps` limits the
+    reference engine's verdict to those steps; the batch engine judges the others.
+    """
     began = time.perf_counter()
     exposure = exposure_of(s)
     reasons: list[str] = []
     tried: list[Candidate] = []
-    for candidate in _rungs(s, exposure, secure, reasons):
+    for level, build in _rungs(s, exposure, solve, reasons):
+        made = build()
+        if made is None:
+            continue
+        candidate = _judged(level, *made, s, exposure, reference_steps)
         tried.append(candidate)
         if candidate.clean or not secure:
             break
@@ -84,55 +96,63 @@ def run_stage(s: Situation, run_id: str, secure: bool = True) -> DispatchRun:
     )  # fmt: skip
 
 
-def _rungs(s: Situation, exposure: Exposure | None, secure: bool, reasons: list[str]) -> Iterator[Candidate]:
-    solution = _optimal(s, exposure, secure, reasons)
-    if solution is not None:
-        yield _judged("optimal", solution.schedule, solution, s, exposure)
-    for level, build in _fallbacks(s):
-        yield _judged(level, build(), None, s, exposure)
-
-
-def _fallbacks(s: Situation) -> list[tuple[str, Callable[[], Schedule]]]:
+def _rungs(s: Situation, exposure: Exposure | None, solve: Solve, reasons: list[str]) -> Iterator[tuple[str, Rung]]:
     assets, states, inputs, grid = s.portfolio.assets, s.states, s.inputs, s.grid
     last, price, limits = s.last, s.price_eur_per_mwh, s.limits
-    rungs: list[tuple[str, Callable[[], Schedule]]] = []
+    yield "optimal", lambda: _optimal(s, exposure, solve, reasons)
     if last is not None:
-        rungs.append(("last_good", lambda: last_good(last, assets, states, inputs, grid, limits)))
-    rungs.append(("merit_order", lambda: merit_order(assets, states, inputs, grid, price, limits)))
-    rungs.append(("device_default", lambda: device_default(assets, states, inputs, grid)))
-    return rungs
+        yield "last_good", lambda: (last_good(last, assets, states, inputs, grid, limits), None)
+    yield "merit_order", lambda: (merit_order(assets, states, inputs, grid, price, limits), None)
+    yield "device_default", lambda: (device_default(assets, states, inputs, grid), None)
 
 
-def _optimal(s: Situation, exposure: Exposure | None, secure: bool, reasons: list[str]) -> Solution | None:
-    network = s.grid_side.network if s.grid_side and secure else None
+def _optimal(s: Situation, exposure: Exposure | None, solve: Solve, reasons: list[str]) -> Made | None:
     try:
-        began = time.perf_counter()
-        problem = problem_of(s)
-        build = time.perf_counter() - began
-        solution = solve_secure(
-            problem, network, exposure, deadline_s=_seconds(s.stage.deadline) - build,
-            rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS,
-        )  # fmt: skip
-        wall = dict(solution.wall_s)
-        wall["build"] = wall.get("build", 0.0) + build
-        return replace(solution, wall_s=wall)
+        solution = solve(s, exposure)
     except NotSolved as why:
         log.warning("%s at %s: %s", s.stage.name, s.now, why)
         reasons.append(f"optimal: {why}")
         return None
+    return solution.schedule, solution
+
+
+def committing(secure: bool = True) -> Solve:
+    """The solver of day-ahead and intraday: MIP by HiGHS with network cuts; without them where not `secure`."""
+
+    def solve(s: Situation, exposure: Exposure | None) -> Solution:
+        return plan_of(s, exposure, secure).solution
+
+    return solve
+
+
+def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True) -> Secured:
+    """The secured plan with the problem it solves, for bids. Raises NotSolved."""
+    network = s.grid_side.network if s.grid_side and secure else None
+    began = time.perf_counter()
+    problem = problem_of(s)
+    build = time.perf_counter() - began
+    deadline_s = s.stage.deadline.total_seconds() - build
+    secured = secure_plan(
+        problem, network, exposure, deadline_s=deadline_s, rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS
+    )
+    wall = dict(secured.solution.wall_s)
+    wall["build"] = wall.get("build", 0.0) + build
+    return replace(secured, solution=replace(secured.solution, wall_s=wall))
 
 
 def _judged(
-    level: str, schedule: Schedule, solution: Solution | None, s: Situation, exposure: Exposure | None
+    level: str,
+    schedule: Schedule,
+    solution: Solution | None,
+    s: Situation,
+    exposure: Exposure | None,
+    reference_steps: slice | None,
 ) -> Candidate:
-    faults = check_schedule(s.portfolio.assets, s.states, s.inputs, schedule)
+    faults = check_schedule(s.dispatched, s.states, s.inputs, schedule)
     certificate = None
     if s.grid_side is not None and exposure is not None:
+        power_mw = schedule.power_mw
         certificate = certify(
-            schedule.power_mw, s.grid_side.network, exposure, scenarios_of(s), s.grid, reference_steps=None
+            power_mw, s.grid_side.network, exposure, scenarios_of(s, power_mw), s.grid, reference_steps=reference_steps
         )
     return Candidate(level, schedule, solution, certificate, tuple(faults))
-
-
-def _seconds(span: timedelta) -> float:
-    return span.total_seconds()

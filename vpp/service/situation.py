@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from dispatch.block import EndValue
 from vpp.domain.forecast import Forecast
 from vpp.domain.network import Network
-from vpp.domain.portfolio import AssetState, Portfolio
+from vpp.domain.portfolio import Asset, AssetState, Portfolio
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD, Stage
 from vpp.domain.time import Array, TimeGrid, local_midnight, mixed_grid
@@ -86,6 +86,13 @@ class Situation:
     calls: tuple[Call, ...] = ()
     last: Schedule | None = None
     grid_side: GridSide | None = None
+    given_mw: Mapping[str, Array] = field(default_factory=dict)
+    """Injections (T,) of assets this stage does not decide on."""
+
+    @property
+    def dispatched(self) -> tuple[Asset, ...]:
+        """The assets this stage decides on."""
+        return tuple(a for a in self.portfolio.assets if a.id not in self.given_mw)
 
     def digest(self) -> str:
         """SHA-256 over everything the run depends on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
@@ -97,12 +98,19 @@ def _fields_at(model: type[BaseModel], loc: tuple[str | int, ...]) -> list[str]:
     return list(here.model_fields)
 
 
+def _field_of(model: type[BaseModel], loc: tuple[str | int, ...], message: str) -> str:
+    """Dotted field of an error; one of a whole model is named for the first field its message mentions."""
+    if loc:
+        return ".".join(map(str, loc))
+    return next((word for word in re.findall(r"\w+", message) if word in model.model_fields), "")
+
+
 def explained(model: type[BaseModel], error: ValidationError, where: str) -> list[Fault]:
     """Pydantic's errors as faults of `where`."""
     faults = []
     for item in error.errors(include_url=False):
         loc = item["loc"]
-        field = ".".join(map(str, loc))
+        field = _field_of(model, loc, item["msg"])
         if item["type"] == "extra_forbidden":
             reason = "unknown field" + did_you_mean(str(loc[-1]), _fields_at(model, loc))
         elif item["type"] == "missing":
@@ -120,7 +128,8 @@ def explained(model: type[BaseModel], error: ValidationError, where: str) -> lis
 
 def validated(model: type[Model], raw: object, where: str, faults: list[Fault]) -> Model | None:
     """`raw` as a `model`, or None with its faults appended."""
-    bad = [Fault(where, ".".join(map(str, path)), "is not a finite number") for path in non_finite(raw)]
+    found = (path[1:] if path[:1] == ("params",) else path for path in non_finite(raw))
+    bad = [Fault(where, ".".join(map(str, path)), "is not a finite number") for path in found]
     try:
         made = model.model_validate(raw)
     except ValidationError as error:

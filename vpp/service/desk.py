@@ -1,0 +1,196 @@
+"""What the service does in each cycle: gather, run, arbitrate, record and command in one transaction.
+
+A cycle exists once: (stage, cycle start) is a unique row, claimed before anything is done. Commands
+leave only from released schedules that passed the independent check or came down the ladder by name.
+"""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatch.bid import price_quantity_curve
+from vpp.domain.command import Setpoint, Telemetry
+from vpp.domain.errors import NotSolved
+from vpp.domain.market import Bid
+from vpp.domain.schedule import DispatchRun, Schedule
+from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
+from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight
+from vpp.service.arbitrate import arbitrate
+from vpp.service.assemble import energy_name, exposure_of
+from vpp.service.cascade import committing, plan_of, run_stage
+from vpp.service.commands import announced, continuous
+from vpp.service.knowledge import gather
+from vpp.service.situation import Situation
+from vpp.service.system import System
+from vpp.service.tracking import QuarterMeter, Tracker, observe
+
+BID, PLAN, ROLL, TRACK = "bid", "plan", "roll", "track"
+BID_SPREAD = 0.6
+BID_DEADLINE_S = 15.0
+
+
+@dataclass
+class Desk:
+    """One running service's stages; holds what is kept between cycles and nothing else."""
+
+    system: System
+    tracker: Tracker = field(default_factory=Tracker)
+    quarter: QuarterMeter = field(default_factory=QuarterMeter)
+    first_roll: bool = True
+    last_net: dict[str, float] = field(default_factory=dict)
+
+    def claim(self, name: str, cycle_start: datetime, now: datetime) -> bool:
+        """True where this process may run the cycle."""
+        return self.system.store.runs.claim(name, cycle_start, now)
+
+    def bid(self, now: datetime) -> list[Bid]:
+        """Plan without a position, and offer each unit's price-quantity curve for the next local day."""
+        if not self.claim(BID, now, now):
+            return []
+        situation = gather(self.system, DAY_AHEAD, BID, now)
+        run = run_stage(situation, _id(), committing())
+        bids = [self._curve(situation, run, unit) for unit in range(len(situation.positions))]
+        self._record(run, [], BID, now)
+        for bid in bids:
+            self.system.store.market.save_bid(bid)
+        return bids
+
+    def _curve(self, s: Situation, run: DispatchRun, number: int) -> Bid:
+        """The curve around the plan; the plan alone where no curve could be had in time."""
+        unit = s.positions[number]
+        levels = self._levels(s)
+        rows = [s.portfolio.index[a] for a in unit.assets]
+        planned = run.schedule.power_mw[rows].sum(axis=0)
+        sold = _tomorrow(s)
+        try:
+            secured = plan_of(s, exposure_of(s))
+            price, mw = price_quantity_curve(
+                secured.problem, secured.x, energy_name(unit.unit), s.price_eur_per_mwh, levels, sold,
+                deadline_s=BID_DEADLINE_S,
+            )  # fmt: skip
+        except NotSolved:
+            price, mw = s.price_eur_per_mwh + levels[:, None], np.tile(planned, (len(levels), 1))
+        first = int(np.argmax(sold))
+        gate = self.system.market.gate_at(_local_day(s.grid.starts[first], s.portfolio.zone), s.portfolio.zone)
+        product = self.system.market.energy
+        quarters = s.grid.part(first, s.grid.n)
+        grid = TimeGrid.between(quarters.start, quarters.end, product.interval)
+        prices, offered = (grid.sample(quarters, v[:, first:]) for v in (price, mw))
+        return Bid(f"{run.id}:{unit.unit}", unit.unit, product.product, gate, s.now, grid, prices, offered)
+
+    def _levels(self, s: Situation) -> Array:
+        """Ascending price moves around the expected price, zero among them."""
+        count = self.system.market.energy.price_levels // 2
+        half = BID_SPREAD * float(np.mean(np.abs(s.price_eur_per_mwh)))
+        return np.linspace(-half, half, 2 * count + 1)
+
+    def day_ahead(self, now: datetime, secure: bool = True) -> DispatchRun | None:
+        """The plan for the next local day, on the positions that are firm by now."""
+        if not self.claim(DAY_AHEAD, now, now):
+            return None
+        run = run_stage(gather(self.system, DAY_AHEAD, PLAN, now), _id(), committing(secure), secure=secure)
+        return self._record(run, [], DAY_AHEAD, now)
+
+    def intraday(self, now: datetime) -> DispatchRun | None:
+        """Roll the plan, and announce what assets with notice will do."""
+        if not self.claim(INTRADAY, now, now):
+            return None
+        situation = gather(self.system, INTRADAY, ROLL, now)
+        run = run_stage(situation, _id(), committing())
+        run = replace(run, released=self.system.loaded.release == "auto")
+        setpoints = self._announce(run.schedule, run.id, now) if run.released else []
+        recorded = self._record(run, setpoints, INTRADAY, now)
+        self.first_roll = False
+        return recorded
+
+    def _announce(self, schedule: Schedule, run_id: str, now: datetime) -> list[Setpoint]:
+        proposals = self.system.store.events.active_proposals(now, now + timedelta(hours=2))
+        windows = {t: arbitrate(proposals, t) for t in (now + k * QUARTER for k in range(8))}
+        return announced(
+            schedule, self.system.portfolio.assets, windows, now, run_id, self.system.epoch, self.first_roll
+        )
+
+    def released(self, now: datetime) -> Schedule | None:
+        """The intraday schedule that may command at `now`: the last one released, if it still covers it."""
+        run = self.system.store.runs.latest(INTRADAY, ROLL)
+        if run is None:
+            run = self.system.store.runs.latest(DAY_AHEAD, PLAN)
+        return run.schedule if run and run.schedule.grid.start <= now < run.schedule.grid.end else None
+
+    def real_time(self, now: datetime) -> DispatchRun | None:
+        """Read the field, hold the quarter's position, command what follows by the minute."""
+        readings = self.read(now)
+        upper = self.released(now)
+        if upper is None or not self.claim(REAL_TIME, now, now):
+            return None
+        situation = observe(self.system, now, readings, self.quarter, upper)
+        run = run_stage(situation, _id(), self.tracker.solver(upper), reference_steps=slice(0, 1))
+        available = {a: v["available_mw"] for a, v in situation.inputs.items() if "available_mw" in v}
+        windows = arbitrate(self.system.store.events.active_proposals(now), now)
+        setpoints = continuous(
+            run.schedule, self.system.portfolio.assets, available, windows, now, run.id, self.system.epoch
+        )
+        return self._record(run, setpoints, REAL_TIME, now)
+
+    def read(self, now: datetime) -> Mapping[str, Telemetry]:
+        """Telemetry of every asset, kept as the newest state; the minute that ended joins the running quarter."""
+        if self.system.devices is None:
+            return {}
+        readings = self.system.devices.read([a.id for a in self.system.portfolio.assets], now)
+        self.system.store.meters.state_write(list(readings.values()), now)
+        if readings:
+            self.quarter.add(now, self._net(readings))
+        return readings
+
+    def _net(self, readings: Mapping[str, Telemetry]) -> dict[str, float]:
+        found = {}
+        for unit in self.system.portfolio.trading_units:
+            members = [a.id for a in self.system.portfolio.assets if a.site in unit.sites]
+            found[unit.id] = sum(readings[a].power_mw for a in members if a in readings)
+        return found
+
+    def meter(self, start: datetime, end: datetime) -> int:
+        """Take the meter rows of [start, end) into the record and into the series; their number."""
+        if self.system.meters is None:
+            return 0
+        rows = self.system.meters(start, end)
+        self.system.store.meters.write(rows)
+        self.system.book.append(rows)
+        return len(rows)
+
+    def command(self, now: datetime) -> None:
+        """Send what is due."""
+        if self.system.relay is not None:
+            self.system.relay.pump(now)
+
+    def _record(self, run: DispatchRun, setpoints: Sequence[Setpoint], cycle: str, now: datetime) -> DispatchRun:
+        self.system.store.runs.record(run, setpoints)
+        self.system.store.runs.finish(cycle, now, run.id, run.level)
+        if run.certificate is not None and run.certificate.verdict == "violated" and run.purpose != BID:
+            worst = run.certificate.worst
+            self.system.store.alarms.raise_("violated", f"{run.stage} {run.id}: {worst}", now)
+        elif run.level != "optimal":
+            self.system.store.alarms.raise_("ladder", f"{run.stage} {run.id} fell to {run.level}: {run.reason}", now)
+        return run
+
+
+def _id() -> str:
+    return uuid.uuid4().hex
+
+
+def _local_day(moment: datetime, zone: str) -> date:
+    return moment.astimezone(ZoneInfo(zone)).date()
+
+
+def _tomorrow(s: Situation) -> NDArray[np.bool_]:
+    """Steps of the next local day."""
+    zone = s.portfolio.zone
+    midnight = local_midnight(_local_day(s.now, zone) + timedelta(days=1), zone)
+    return np.array([t >= midnight for t in s.grid.starts])

@@ -1,0 +1,165 @@
+"""Gather what a stage run may know at `now` from the record: one `Situation`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from zoneinfo import ZoneInfo
+
+import numpy as np
+from numpy.typing import NDArray
+
+from dispatch.assets.price_elastic import expected_response
+from dispatch.block import EndValue
+from vpp.domain.portfolio import Asset
+from vpp.domain.schedule import Schedule
+from vpp.domain.stage import DAY_AHEAD, INTRADAY
+from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight
+from vpp.service.arbitrate import limits_over
+from vpp.service.inputs import trajectories
+from vpp.service.orders import calls_over
+from vpp.service.situation import Limits, Situation, UnitPosition, grid_for
+from vpp.service.system import System
+
+STEP_IN_VALUE_EUR_PER_MWH = 2.0
+
+
+def gather(system: System, stage_name: str, purpose: str, now: datetime, scenarios: int = 200) -> Situation:
+    """The situation of a run of `stage_name` at `now`, over quarters or longer steps."""
+    stage, portfolio = system.stage(stage_name), system.portfolio
+    grid = grid_for(stage, now, portfolio.zone, firm_until(system, now))
+    forecast = system.forecast(now, grid, scenarios)
+    values = dict(zip(forecast.series, forecast.expected, strict=True))
+    inputs = trajectories(portfolio, grid, values)
+    upper = _upper(system, stage_name, now)
+    limits = dict(limits_over(grid, system.store.events.active_proposals(grid.start, grid.end)))
+    if stage_name == INTRADAY and upper is not None:
+        limits = {**_already_published(system, grid, now, inputs, upper), **limits}
+    last = system.store.runs.latest(stage_name, purpose, before=now)
+    return Situation(
+        stage=stage, purpose=purpose, now=now, grid=grid, portfolio=portfolio, states=system.states(now),
+        inputs=inputs, forecast=forecast, price_eur_per_mwh=price_over(system, grid, now),
+        fee_eur_per_mwh=system.market.fee(grid, portfolio.zone), deviation_factor=system.market.deviation_beta,
+        positions=positions_over(system, grid, purpose),
+        end_value=end_values(system, grid, upper),
+        committed=_committed(system, grid, now, upper) if stage_name == INTRADAY else {},
+        limits=limits, calls=calls_over(system.store, portfolio, grid, now),
+        last=last.schedule if last else (upper if stage_name == INTRADAY else None),
+        grid_side=system.grid_side(now),
+    )  # fmt: skip
+
+
+def _upper(system: System, stage_name: str, now: datetime) -> Schedule | None:
+    """The schedule of the stage above that covers `now`."""
+    if stage_name == DAY_AHEAD:
+        return None
+    run = system.store.runs.latest(DAY_AHEAD, "plan")
+    return run.schedule if run and run.schedule.grid.end > now else None
+
+
+def firm_until(system: System, now: datetime) -> datetime:
+    """End of the last local day that has a firm position, at least the end of today."""
+    zone = system.portfolio.zone
+    today = now.astimezone(ZoneInfo(zone)).date()
+    midnight = local_midnight(today + timedelta(days=1), zone)
+    ends = [
+        p.end
+        for unit in system.portfolio.trading_units
+        for p in system.store.market.positions(unit.id, midnight, midnight + timedelta(days=2))
+    ]
+    return max([midnight, *ends])
+
+
+def price_over(system: System, grid: TimeGrid, now: datetime) -> Array:
+    """Cleared day-ahead prices where known, expected ones elsewhere, (T,)."""
+    quarters = _quarters(grid)
+    cleared = system.store.market.price_on(system.market.energy.product, quarters, now)
+    expected = system.market.expected_price(quarters, system.portfolio.zone)
+    return grid.sample(quarters, np.where(np.isfinite(cleared), cleared, expected))
+
+
+def positions_over(system: System, grid: TimeGrid, purpose: str) -> tuple[UnitPosition, ...]:
+    """Firm position of every trading unit, NaN where nothing is firm."""
+    quarters = _quarters(grid)
+    found = []
+    for unit in system.portfolio.trading_units:
+        members = tuple(a.id for a in system.portfolio.assets if a.site in unit.sites)
+        mw = np.full(quarters.n, np.nan)
+        for p in system.store.market.positions(unit.id, grid.start, grid.end):
+            first, last = max(p.start, quarters.start), min(p.end, quarters.end)
+            mw[(first - quarters.start) // QUARTER : (last - quarters.start) // QUARTER] = p.mw
+        found.append(UnitPosition(unit.id, members, grid.sample(quarters, mw)))
+    return tuple(found)
+
+
+def _quarters(grid: TimeGrid) -> TimeGrid:
+    start = grid.start - (grid.start - datetime.fromtimestamp(0, grid.start.tzinfo)) % QUARTER
+    count = -(-(grid.end - start) // QUARTER)
+    return TimeGrid.uniform(start, QUARTER, count)
+
+
+def end_values(system: System, grid: TimeGrid, upper: Schedule | None) -> dict[str, EndValue]:
+    """Stepwise value of what is left at the end: the upper stage's marginal value around its planned
+    content where it has one there, else the portfolio's stated value."""
+    stated = system.market.stored_energy_eur_per_mwh
+    found: dict[str, EndValue] = {}
+    for asset in system.portfolio.assets:
+        if asset.kind not in stated:
+            continue
+        value = stated[asset.kind]
+        found[asset.id] = EndValue(np.array([1e6]), np.array([value]))
+        if upper is not None and upper.grid.start < grid.end < upper.grid.end and asset.id in upper.marginal_value:
+            t = upper.grid.index_of(grid.end - timedelta(seconds=1))
+            worth = float(upper.marginal_value[asset.id][t])
+            planned = max(0.0, float(upper.stored_mwh[asset.id][t]) - _floor_mwh(asset))
+            step = STEP_IN_VALUE_EUR_PER_MWH
+            found[asset.id] = EndValue(np.array([planned, 1e6]), np.array([worth + step, worth - step]))
+    return found
+
+
+def _floor_mwh(asset: Asset) -> float:
+    """Content below which the kind gives no energy back."""
+    if asset.kind == "battery":
+        return float(asset.params.soc_min * asset.params.capacity_mwh)
+    return 0.0
+
+
+def _committed(
+    system: System, grid: TimeGrid, now: datetime, upper: Schedule | None
+) -> Mapping[str, NDArray[np.int8]]:
+    """On/off that can no longer change: what was asked for the steps inside each asset's notice."""
+    last = system.store.runs.latest(INTRADAY, "roll", before=now)
+    source = last.schedule if last else upper
+    found: dict[str, NDArray[np.int8]] = {}
+    if source is None:
+        return found
+    for asset in system.portfolio.assets:
+        if asset.control not in ("request", "step") or asset.id not in source.commitment:
+            continue
+        fixed = np.full(grid.n, -1, dtype=np.int8)
+        for t, start in enumerate(grid.starts):
+            if start < now + asset.notice and source.grid.start <= start < source.grid.end:
+                fixed[t] = round(float(source.commitment[asset.id][source.grid.index_of(start)]))
+        found[asset.id] = fixed
+    return found
+
+
+def _already_published(
+    system: System, grid: TimeGrid, now: datetime, inputs: Mapping[str, Mapping[str, Array]], upper: Schedule
+) -> Limits:
+    """Price-takers inside their notice do what the published price makes them do."""
+    last = system.store.runs.latest(INTRADAY, "roll", before=now)
+    source = last.schedule if last else upper
+    found: dict[str, tuple[Array, Array]] = {}
+    for asset in system.portfolio.assets:
+        prices = source.decisions.get(asset.id, {}).get("price_eur_per_mwh")
+        if asset.control != "price" or prices is None:
+            continue
+        low, high = np.full(grid.n, -np.inf), np.full(grid.n, np.inf)
+        for t, start in enumerate(grid.starts):
+            if start < now + asset.notice and source.grid.start <= start < source.grid.end:
+                price = np.array([prices[source.grid.index_of(start)]])
+                load = inputs[asset.id]["load_mw"][t : t + 1]
+                low[t] = high[t] = -float(expected_response(asset.params, load, price)[0])
+        found[asset.id] = (low, high)
+    return found

@@ -1,0 +1,97 @@
+"""The only scheduler: which cycles are due at a moment, in which order, on whatever clock drives it.
+
+Live, APScheduler ticks it every minute; in simulation the same `tick` is called on the simulated clock.
+Order inside a minute: meter, events, bid, award, day-ahead, intraday, real time, send.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from zoneinfo import ZoneInfo
+
+from adapters.simulated_market import award, cleared_price
+from vpp.domain.market import Bid
+from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
+from vpp.domain.time import MINUTE, QUARTER, TimeGrid, floor_to, local_time
+from vpp.service.desk import BID, Desk
+from vpp.service.event_clock import EventClock
+
+LIMIT_MISSED = 100_000
+
+
+@dataclass
+class Loop:
+    """Ticks the stages; `wall_s` collects the wall seconds of every run by stage."""
+
+    desk: Desk
+    events: EventClock
+    wall_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    on_day_ahead: Callable[[datetime], None] | None = None
+
+    def tick(self, now: datetime) -> None:
+        """Everything that is due in the minute that begins at `now`."""
+        if now == floor_to(now, QUARTER):
+            self.desk.meter(now - QUARTER, now)
+        self.events.tick(now)
+        if self._is_issue(now):
+            self.sell(now)
+        if now == floor_to(now, QUARTER):
+            with self._timed(INTRADAY):
+                self.desk.intraday(now)
+        with self._timed(REAL_TIME):
+            self.desk.real_time(now)
+        self.desk.command(now)
+
+    def sell(self, now: datetime) -> None:
+        """Bid, the example market's award, and the plan on it, all issued at `now`."""
+        if self.on_day_ahead is not None:
+            self.on_day_ahead(now)
+        with self._timed(BID):
+            bids = self.desk.bid(now)
+        for bid in bids:
+            self._award(bid, now)
+        with self._timed(DAY_AHEAD):
+            self.desk.day_ahead(now)
+
+    def _award(self, bid: Bid, now: datetime) -> None:
+        system = self.desk.system
+        zone, market = system.portfolio.zone, system.market
+        day = bid.grid.start.astimezone(ZoneInfo(zone)).date()
+        quarters = TimeGrid.between(bid.grid.start, bid.grid.end, QUARTER)
+        expected = market.expected_price(quarters, zone)
+        price = cleared_price(expected, quarters, market.day_ahead_price.relative_sigma, system.seed, day)
+        system.store.market.save_prices(market.energy.product, quarters, price, now)
+        system.store.market.save_positions(award(bid, bid.grid.sample(quarters, price), market.energy.share_awarded))
+
+    def _is_issue(self, now: datetime) -> bool:
+        zone = self.desk.system.portfolio.zone
+        return now == local_time(_day(now, zone), self.desk.system.loaded.issue, zone)
+
+    def missed(self, last: datetime, now: datetime) -> int:
+        """Record the cycles in (last, now) that nobody ran; their number."""
+        count = 0
+        at = last + MINUTE
+        while at < now and count < LIMIT_MISSED:
+            stages = (REAL_TIME, INTRADAY) if at == floor_to(at, QUARTER) else (REAL_TIME,)
+            for stage in stages:
+                if self.desk.claim(stage, at, now):
+                    self.desk.system.store.runs.finish(stage, at, None, "missed")
+                    count += 1
+            at += MINUTE
+        return count
+
+    @contextmanager
+    def _timed(self, stage: str) -> Iterator[None]:
+        began = time.perf_counter()
+        yield
+        self.wall_s[stage].append(time.perf_counter() - began)
+
+
+def _day(now: datetime, zone: str) -> date:
+    return now.astimezone(ZoneInfo(zone)).date()
+

@@ -1,0 +1,101 @@
+"""Accepted demand-response orders as the optimisation sees them, and who still owes what.
+
+Sites owe what they accepted until they withdraw; the assets that fill the gap owe the rest of the
+event's megawatts, more as soon as a site stops.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+import numpy as np
+
+from adapters.store import Store
+from vpp.domain.market import Acceptance, Event, EventStatus, FlexibilityOffer
+from vpp.domain.portfolio import Portfolio
+from vpp.domain.time import QUARTER, Array, TimeGrid
+from vpp.service.situation import Call
+
+OPEN = (EventStatus.ORDERED, EventStatus.ACTIVE)
+GAP = "storage"
+
+
+@dataclass(frozen=True)
+class Order:
+    """What one participant owes over the event's quarters, MW above its baseline."""
+
+    participant: str
+    assets: tuple[str, ...]
+    grid: TimeGrid
+    baseline_mw: Array
+    accepted_mw: Array
+    owed_mw: Array
+
+
+def event_grid(event: Event) -> TimeGrid:
+    return TimeGrid.between(event.start, event.end, QUARTER)
+
+
+def orders_of(event: Event, offers: Sequence[FlexibilityOffer], answers: Sequence[Acceptance]) -> list[Order]:
+    """Orders of every site that accepted and of the gap-fillers, as they stand now."""
+    by_site = {o.site: o for o in offers}
+    grid = event_grid(event)
+    found = []
+    for answer in answers:
+        if answer.site == GAP or answer.site not in by_site:
+            continue
+        offer = by_site[answer.site]
+        owed = np.where(_stays(answer, grid), answer.mw, 0.0)
+        found.append(Order(answer.site, offer.assets, grid, offer.baseline_mw, answer.mw, owed))
+    if (gap := by_site.get(GAP)) is not None:
+        accepted = np.maximum(event.mw - sum((o.accepted_mw for o in found), np.zeros(grid.n)), 0.0)
+        owed = np.maximum(event.mw - sum((o.owed_mw for o in found), np.zeros(grid.n)), 0.0)
+        found.append(Order(GAP, gap.assets, grid, gap.baseline_mw, accepted, owed))
+    return found
+
+
+def _stays(answer: Acceptance, grid: TimeGrid) -> Array:
+    """1 for the quarters before the withdrawal, the one it falls into excluded."""
+    if answer.withdrawn_at is None:
+        return np.ones(grid.n)
+    return np.array([float(end <= answer.withdrawn_at) for end in grid.edges[1:]])
+
+
+def calls_over(store: Store, portfolio: Portfolio, grid: TimeGrid, now: datetime) -> tuple[Call, ...]:
+    """Every open order on steps of `grid` that lie inside its event."""
+    found: list[Call] = []
+    for event in store.events.list(grid.start, grid.end):
+        if event.status in OPEN and event.end > now:
+            for order in orders_of(event, store.events.offers(event.id), store.events.acceptances(event.id)):
+                found.append(_call(event, order, grid))
+    known = set(portfolio.index)
+    return tuple(c for c in found if np.any(c.ordered_mw > 0.0) and known.issuperset(c.assets))
+
+
+def _call(event: Event, order: Order, grid: TimeGrid) -> Call:
+    baseline, owed = (
+        np.nan_to_num(grid.sample(order.grid, values)) for values in (order.baseline_mw, order.owed_mw)
+    )
+    return Call(
+        f"{event.id}:{order.participant}", order.assets, baseline, owed, float(event.penalty_eur_per_mwh)
+    )
+
+
+def with_measured_gap(
+    calls: Sequence[Call], event: Event, power_mw: Mapping[str, float], grid: TimeGrid
+) -> tuple[Call, ...]:
+    """The calls with the gap-fillers owing what the sites are measured not to deliver right now."""
+    owing = [c for c in calls if not _fills_gap(c) and c.ordered_mw[0] > 0.0]
+    missing = max(event.mw - sum(_delivered_mw(c, power_mw) for c in owing), 0.0)
+    inside = np.array([event.start <= t < event.end for t in grid.starts], dtype=float)
+    return tuple(replace(c, ordered_mw=missing * inside) if _fills_gap(c) else c for c in calls)
+
+
+def _fills_gap(call: Call) -> bool:
+    return call.id.endswith(f":{GAP}")
+
+
+def _delivered_mw(call: Call, power_mw: Mapping[str, float]) -> float:
+    return max(sum(power_mw[a] for a in call.assets) - float(call.baseline_mw[0]), 0.0)

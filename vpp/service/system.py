@@ -1,0 +1,99 @@
+"""Everything a running service holds, wired once by `bootstrap` and passed on as one value."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from adapters.store import Store
+from vpp.domain.command import MeterRow
+from vpp.domain.forecast import Forecast, History
+from vpp.domain.network import Network
+from vpp.domain.portfolio import AssetState, Portfolio
+from vpp.domain.ports import Devices, Forecaster
+from vpp.domain.stage import Stage
+from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to
+from vpp.service.market_config import MarketConfig
+from vpp.service.portfolio import LoadedPortfolio
+from vpp.service.series_book import SeriesBook
+from vpp.service.situation import Background, GridSide
+
+if TYPE_CHECKING:
+    from adapters.relay import Relay
+
+SCENARIOS = 200
+RATIO_SPAN = timedelta(days=28)
+MeterSource = Callable[[datetime, datetime], Sequence[MeterRow]]
+
+
+@dataclass
+class System:
+    """`reactive` holds the archive's Mvar series of the background; `meters` brings rows of [start, end)."""
+
+    loaded: LoadedPortfolio
+    store: Store
+    book: SeriesBook
+    forecaster: Forecaster
+    network: Network | None = None
+    background: Background | None = None
+    reactive: SeriesBook | None = None
+    relay: Relay | None = None
+    devices: Devices | None = None
+    meters: MeterSource | None = None
+    epoch: int = 0
+    seed: int = 1
+    last_forecast: Forecast | None = field(default=None)
+    _ratio: tuple[datetime, Array] | None = field(default=None)
+
+    @property
+    def portfolio(self) -> Portfolio:
+        return self.loaded.portfolio
+
+    @property
+    def market(self) -> MarketConfig:
+        return self.loaded.market
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name. Raises StopIteration for an unknown one."""
+        return next(s for s in self.loaded.stages if s.name == name)
+
+    def states(self, now: datetime) -> dict[str, AssetState]:
+        """The last known state of every asset; the portfolio's initial one where it never answered."""
+        found = self.loaded.states(now)
+        found.update(self.store.meters.latest_states(list(found)))
+        return found
+
+    def forecast(self, now: datetime, grid: TimeGrid, scenarios: int = SCENARIOS) -> Forecast:
+        """Forecast of every series over `grid`, made from what was known at `now`."""
+        start, end = floor_to(now, QUARTER), floor_to(grid.end + QUARTER - timedelta(seconds=1), QUARTER)
+        quarters = TimeGrid.between(start, end, QUARTER)
+        self.last_forecast = self.forecaster.forecast(self.history(now), quarters, scenarios)
+        return self.last_forecast.on(grid)
+
+    def history(self, now: datetime) -> History:
+        return self.book.history(now)
+
+    def grid_side(self, now: datetime) -> GridSide | None:
+        """The network with Q/P as the last four weeks showed it, renewed once a day."""
+        if self.network is None or self.background is None:
+            return None
+        day = floor_to(now, timedelta(days=1))
+        if self._ratio is None or self._ratio[0] != day:
+            self._ratio = day, self._reactive_ratio(now)
+        return GridSide(self.network, self.background, self._ratio[1])
+
+    def _reactive_ratio(self, now: datetime) -> Array:
+        assert self.background is not None
+        ratio = np.zeros(len(self.background.series))
+        for i, name in enumerate(self.background.series):
+            if self.reactive is not None and name in self.reactive.ids:
+                p, q = (b.window(name, now, RATIO_SPAN) for b in (self.book, self.reactive))
+                n = min(len(p), len(q))
+                seen = np.isfinite(p[-n:]) & np.isfinite(q[-n:])
+                power = float(np.square(p[-n:][seen]).sum())
+                ratio[i] = float(p[-n:][seen] @ q[-n:][seen]) / power if power > 0 else 0.0
+        return ratio
