@@ -1,0 +1,176 @@
+"""The demo loads clean; every bad input is named, and several are all named at once."""
+
+import itertools
+import re
+import shutil
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from vpp.domain.errors import InputFaults
+from vpp.domain.time import TimeGrid
+from vpp.service.inputs import series_used
+from vpp.service.portfolio import LoadedPortfolio, check_against_network, check_against_series, load_portfolio
+
+DEMO = Path(__file__).resolve().parents[2] / "config" / "demo"
+Folder = Callable[..., Path]
+
+
+@pytest.fixture(scope="module")
+def demo() -> LoadedPortfolio:
+    return load_portfolio(DEMO)
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Folder:
+    """The demo with text replaced: (file, old, new) each, where `old` must be there."""
+
+    number = itertools.count()
+
+    def make(*changes: tuple[str, str, str]) -> Path:
+        folder = tmp_path / f"portfolio-{next(number)}"
+        shutil.copytree(DEMO, folder)
+        for file, old, new in changes:
+            text = (folder / file).read_text()
+            assert old in text, f"{old} is not in {file}"
+            (folder / file).write_text(text.replace(old, new, 1))
+        return folder
+
+    return make
+
+
+def faults_of(folder: Path) -> list[str]:
+    with pytest.raises(InputFaults) as caught:
+        load_portfolio(folder)
+    return [str(fault) for fault in caught.value.faults]
+
+
+P = "portfolio.yaml"
+CASES = yaml.safe_load((Path(__file__).parent / "bad_portfolios.yaml").read_text())
+BAD = {name: ((case["file"], case["old"], case["new"]), case["fault"]) for name, case in CASES.items()}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_bad_input_is_named(name: str, changed: Folder) -> None:
+    change, pattern = BAD[name]
+    found = faults_of(changed(change))
+    assert any(re.search(pattern, fault) for fault in found), found
+
+
+def test_one_fault_is_told_once(changed: Folder) -> None:
+    for name in ("negative capacity", "pmin above pmax", "nan", "soc window upside down", "unknown kind"):
+        assert len(faults_of(changed(BAD[name][0]))) == 1, name
+
+
+def test_faults_of_all_files_come_at_once(changed: Folder) -> None:
+    names = (
+        "unknown kind", "negative capacity", "wrong unit elsewhere", "nan in the market", "unreadable yaml", "stages",
+    )  # fmt: skip
+    found = faults_of(changed(*(BAD[name][0] for name in names)))
+    for name in names:
+        assert any(re.search(BAD[name][1], fault) for fault in found), (name, found)
+
+
+def test_a_missing_file_is_named_and_the_others_are_read(changed: Folder) -> None:
+    folder = changed(BAD["unknown kind"][0])
+    (folder / "market.yaml").unlink()
+    found = faults_of(folder)
+    assert "market.yaml: the file is missing" in found
+    assert any(fault.startswith("chp/kind") for fault in found)
+
+
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    assert faults_of(tmp_path / "none")[0].endswith("is no folder")
+
+
+def test_a_portfolio_needs_no_network_and_no_events(changed: Folder) -> None:
+    folder = changed()
+    for name in ("network.yaml", "events.yaml"):
+        (folder / name).unlink()
+    loaded = load_portfolio(folder)
+    assert loaded.network is None
+    assert loaded.events == ()
+
+
+def test_the_digest_follows_every_file(changed: Folder, demo: LoadedPortfolio) -> None:
+    assert load_portfolio(changed()).digest == demo.digest
+    for change in (("market.yaml", "weekend_factor: 0.8", "weekend_factor: 0.7"), ("ATTRIBUTION.md", "CC BY", "CC-BY")):
+        assert load_portfolio(changed(change)).digest != demo.digest
+
+
+def test_unknown_buses_are_named(demo: LoadedPortfolio) -> None:
+    assert check_against_network(demo, range(111)) == []
+    found = [str(f) for f in check_against_network(demo, set(range(111)) - {98})]
+    assert found == ["cooling/bus: unknown bus 98", "feeder-9/buses: unknown bus 98"]
+
+
+def test_a_network_asks_for_a_bus(changed: Folder) -> None:
+    loaded = load_portfolio(changed((P, "    bus: 98\n", "")))
+    found = [str(f) for f in check_against_network(loaded, range(111))]
+    assert found == ["cooling/bus: is missing, and a network is given"]
+
+
+def test_missing_series_are_named(demo: LoadedPortfolio) -> None:
+    used = set(series_used(demo.portfolio))
+    assert check_against_series(demo, used - {"steel"}) == []
+    found = [str(f) for f in check_against_series(demo, used - {"gen:WP8"})]
+    assert found == ["wind-82/inputs.available_mw: missing series gen:WP8"]
+
+
+def test_the_demo_holds_what_it_promises(demo: LoadedPortfolio) -> None:
+    portfolio = demo.portfolio
+    assert {a.kind for a in portfolio.assets} == {
+        "battery", "chp", "curtailable", "fixed_load", "price_elastic", "process", "thermal_store",
+    }  # fmt: skip
+    assert len(portfolio.sites) >= 9
+    assert {a.site for a in portfolio.assets} == {s.id for s in portfolio.sites}
+    assert [o.lines_out for o in portfolio.outages] == [(84,)]
+    assert portfolio.outages[0].switches == {225: True}
+    assert all(a.notice == timedelta(minutes=30) and a.control == "request" for a in portfolio.of_kind("process"))
+    assert [s.name for s in demo.stages] == ["day_ahead", "intraday", "real_time"]
+    assert demo.states(datetime(2016, 7, 11, 8, tzinfo=UTC))["mill-2"].on
+
+
+def test_the_quota_of_the_mills_is_what_is_shipped(demo: LoadedPortfolio) -> None:
+    mills = demo.portfolio.of_kind("process")
+    made = sum(m.params.tonnes_per_h * sum(m.inputs["rota"].hourly) for m in mills)
+    assert made == pytest.approx(sum(mills[0].inputs["shipments_t_per_h"].hourly))
+
+
+def test_the_steel_series_is_shifted_and_never_scaled(demo: LoadedPortfolio) -> None:
+    steel = demo.series["steel"]
+    assert steel.start == datetime(2016, 1, 3, 23, tzinfo=UTC)
+    assert steel.start + len(steel.values) * timedelta(minutes=15) == datetime(2016, 10, 2, 22, tzinfo=UTC)
+    assert len(steel.values) == 26208 - 4
+    assert not np.isnan(steel.values).any()
+    assert steel.values[:2] == pytest.approx([4 * 3.17 / 1000, 4 * 4.00 / 1000])
+    assert np.max(steel.values) == pytest.approx(4 * 153.14 / 1000)
+    assert demo.portfolio.asset("finishing-shop").inputs["load_mw"].scale == 1.0
+
+
+def test_the_call_is_the_one_of_the_demo_day(demo: LoadedPortfolio) -> None:
+    (plan,) = demo.events
+    assert plan.event.id == "dr-demo"
+    assert plan.event.called_at == datetime(2016, 7, 12, 13, tzinfo=UTC)
+    assert (plan.event.start, plan.event.end) == (
+        datetime(2016, 7, 12, 15, 30, tzinfo=UTC),
+        datetime(2016, 7, 12, 17, 0, tzinfo=UTC),
+    )
+    assert plan.event.mw == 1.0
+    assert isinstance(plan.event.price_eur_per_mwh, Decimal)
+    assert sorted(a.share < 1.0 for a in plan.answers) == [False, False, True]
+    assert [a.stops_at for a in plan.answers if a.stops_at] == [datetime(2016, 7, 12, 16, 10, tzinfo=UTC)]
+
+
+def test_prices_and_fees_follow_the_local_clock(demo: LoadedPortfolio) -> None:
+    tuesday = TimeGrid.local_day(date(2016, 7, 12), demo.portfolio.zone)
+    price, fee = (of(tuesday, demo.portfolio.zone) for of in (demo.market.expected_price, demo.market.fee))
+    assert np.argmin(price) // 4 == 13
+    assert np.argmax(price) // 4 == 18
+    assert fee[18 * 4] == demo.market.grid_fee.bands_eur_per_mwh["sharp"]
+    assert demo.market.gate_at(date(2016, 7, 12), demo.portfolio.zone) == datetime(2016, 7, 11, 10, tzinfo=UTC)
