@@ -29,11 +29,6 @@ SILO = {"id": "silo", "capacity_t": 800.0, "min_t": 100.0, "kwh_per_t": 36.0, "m
 MILL = {"power_mw": 1.2, "kwh_per_t": 36.0, "min_run_h": 2.0, "min_stop_h": 1.0, "start_cost_eur": 80.0, "silo": SILO}
 
 
-def at(minutes: float) -> str:
-    """RFC 3339 of that many minutes after the plant's start."""
-    return rfc3339(START + timedelta(minutes=minutes))
-
-
 def hourly(*values: float) -> dict[str, Any]:
     """24 values by local hour; one value is repeated."""
     return {"hourly": list(values) * (24 // len(values))}
@@ -82,6 +77,13 @@ def asset(
     }  # fmt: skip
 
 
+def crowd() -> list[dict[str, Any]]:
+    """Twelve small mills with a wide silo that rest by rota."""
+    params = {"power_mw": 1.0, "kwh_per_t": 36.0, "silo": {"id": "wide", "capacity_t": 5e4, "kwh_per_t": 36.0}}
+    inputs = {"shipments_t_per_h": hourly(10.0), "rota": hourly(0.0)}
+    return [asset(f"crowd-{k}", "process", "consumer", params, inputs) for k in range(12)]
+
+
 INITIAL = {
     "battery": {"power_mw": 0.0, "stored_mwh": 1.0, "on": False, "minutes_in_state": 1000},
     "chp": {"power_mw": 0.0, "stored_mwh": 1.5, "on": False, "minutes_in_state": 1000},
@@ -93,7 +95,7 @@ INITIAL = {
 
 def series() -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Synthetic truth: a load, a PV with nights, a steel shop with a gap from 01:00 to 02:00 UTC of each day."""
-    hour = np.arange(QUARTERS) / 4 + 1
+    hour = np.arange(QUARTERS) / 4 + FIRST.hour
     load = 0.6 + 0.3 * np.sin(2 * np.pi * hour / 24)
     pv = np.clip(np.sin(2 * np.pi * (hour - 6) / 24), 0, None)
     steel = np.where((hour % 24 >= 1) & (hour % 24 < 2), np.nan, 0.3 + 0.1 * np.cos(hour))
@@ -118,7 +120,7 @@ def write_spec(folder: Path, **changes: Any) -> Path:
 
 
 class Plant:
-    """A running plant: its process, its control channel, its field."""
+    """A running plant: its process, its control channel, its field. Minutes count from `origin`."""
 
     def __init__(self, spec: Path) -> None:
         self.spec = json.loads(spec.read_text())
@@ -126,6 +128,7 @@ class Plant:
         self.announcement = self._announced()
         self.devices = self.announcement["devices"]
         self.sequence = 0
+        self.origin = START
         self._clients: dict[int, ModbusTcpClient] = {}
         self.connect()
 
@@ -151,15 +154,28 @@ class Plant:
             client.close()
         self._clients.clear()
 
+    def at(self, minutes: float) -> str:
+        """RFC 3339 of that many minutes after the origin."""
+        return rfc3339(self.origin + timedelta(minutes=minutes))
+
+    @property
+    def now(self) -> datetime:
+        return datetime.fromisoformat(self.ask("hello")["now"])
+
+    def begin(self) -> None:
+        """Lockstep: let every command end and count minutes anew from the next local midnight."""
+        self.origin += timedelta(days=max(1, -(-(self.now - self.origin) // timedelta(days=1))))
+        self.advance(0)
+
     def ask(self, op: str, **fields: Any) -> dict[str, Any]:
         """One request on the control channel."""
         self._socket.sendall(json.dumps({"op": op, **fields}).encode() + b"\n")
         return json.loads(self._lines.readline())
 
     def advance(self, minutes: float) -> None:
-        """Lockstep: to so many minutes after the start."""
-        reply = self.ask("advance", to=at(minutes))
-        assert reply == {"now": at(minutes)}, reply
+        """Lockstep: to so many minutes after the origin."""
+        reply = self.ask("advance", to=self.at(minutes))
+        assert reply == {"now": self.at(minutes)}, reply
 
     def profile(self, name: str) -> Profile:
         return load_profile(PROFILES / f"{self.devices[name]['profile']}.yaml")
@@ -194,7 +210,7 @@ class Plant:
         return {f.name: raw[f.name] * f.scale * f.sign for f in block.fields}
 
     def minutes(self, first: float, last: float) -> dict[str, Any]:
-        return self.ask("minutes", start=at(first), end=at(last))
+        return self.ask("minutes", start=self.at(first), end=self.at(last))
 
     def power(self, name: str, first: float, last: float) -> np.ndarray:
         """True MW of each minute in [first, last)."""

@@ -1,0 +1,203 @@
+"""Physics of single devices: balances, windows, ramps, interlocks."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.plant.running import SILO
+from vpp.plant.device import Order, State
+from vpp.plant.devices import battery, chp, cooling, mill, price_taker
+
+H = 1 / 60
+NUMBERS = iter(range(1, 10**9))
+wild = st.lists(st.one_of(st.none(), st.floats(-3, 3)), min_size=20, max_size=60)
+
+
+def power(value: float | None) -> Order | None:
+    return None if value is None else Order("power_mw", value, next(NUMBERS))
+
+
+@settings(max_examples=30, deadline=None)
+@given(wild, st.floats(0.1, 1.9))
+def test_battery_keeps_its_balance_and_its_window(orders: list[float | None], stored: float) -> None:
+    params = battery.Params(
+        power_mw=2.0, capacity_mwh=2.0, charge_efficiency=0.9, discharge_efficiency=0.8, standing_loss_per_h=0.01
+    )
+    device = battery.Battery(params, State(stored_mwh=stored))
+    for value in orders:
+        before = device.state.stored_mwh
+        device.step(power(value), {}, 0)
+        p = device.state.power_mw
+        flow = p / 0.8 if p > 0 else p * 0.9
+        assert device.state.stored_mwh == pytest.approx(before * (1 - 0.01 * H) - H * flow, abs=1e-12)
+        assert min(0.1, before * (1 - 0.01 * H)) - 1e-9 <= device.state.stored_mwh <= 1.9 + 1e-9
+        assert abs(p) <= 2.0
+        assert p * (value or 0.0) >= 0.0, "never against the set-point"
+        if value is None:
+            assert p == 0.0
+
+
+CHP = chp.Params(
+    power_mw=1.0, min_power_mw=0.5, heat_mw_per_mw=1.1, heat_no_load_mw=0.05, min_up_h=1.0, min_down_h=0.5,
+    ramp_mw_per_min=0.02, boiler_mw_th=1.5, store_mwh_th=1.0, store_loss_per_h=0.01,
+)  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.tuples(st.one_of(st.none(), st.floats(0, 1.5)), st.floats(0, 1.4), st.integers(1, 40)), max_size=15))
+def test_chp_keeps_heat_ramps_and_interlocks(parts: list[tuple[float | None, float, int]]) -> None:
+    device = chp.Chp(CHP, State(stored_mwh=0.5))
+    for value, demand, minutes in parts:
+        order = power(value)
+        for _ in range(minutes):
+            was, state = State(**{k: getattr(device.state, k) for k in State.__slots__}), device.state
+            device.step(order, {"heat_demand_mw_th": demand}, 0)
+            boiler, heat, missed = device.detail()
+            balance = was.stored_mwh * (1 - 0.01 * H) + H * (heat + boiler + missed - demand)
+            assert state.stored_mwh == pytest.approx(balance, abs=1e-9)
+            assert -1e-9 <= state.stored_mwh <= 1.0 + 1e-9, "no heat is dumped"
+            assert missed == pytest.approx(0.0, abs=1e-9), "the boiler meets what the store cannot"
+            assert state.power_mw == 0.0 or 0.5 <= state.power_mw <= 1.0
+            full = was.stored_mwh + H * (1.1 * max(was.power_mw, 0.5) + 0.05 - demand) > 0.999
+            if not full and state.on == was.on and state.on:
+                assert abs(state.power_mw - was.power_mw) <= 0.02 + 1e-9
+            if not full and state.on != was.on:
+                assert was.minutes_in_state >= (60 if was.on else 30)
+
+
+def test_chp_starts_at_its_minimum_ramps_and_unloads_before_it_stops() -> None:
+    device = chp.Chp(CHP, State(stored_mwh=0.2))
+    inputs = {"heat_demand_mw_th": 1.1}
+    seen = []
+    for order in [Order("power_mw", 0.6, 1)] * 70 + [Order("power_mw", 0.0, 2)] * 10:
+        device.step(order, inputs, 0)
+        seen.append(device.state.power_mw)
+    assert seen[:7] == pytest.approx([0.5, 0.52, 0.54, 0.56, 0.58, 0.6, 0.6])
+    assert seen[69:77] == pytest.approx([0.6, 0.58, 0.56, 0.54, 0.52, 0.0, 0.0, 0.0])
+
+
+def test_chp_with_a_full_store_throttles_and_trips() -> None:
+    device = chp.Chp(CHP, State(power_mw=1.0, stored_mwh=0.99, on=True, minutes_in_state=5))
+    order = Order("power_mw", 1.0, 1)
+    device.step(order, {"heat_demand_mw_th": 0.8}, 0)
+    device.step(order, {"heat_demand_mw_th": 0.8}, 0)
+    assert 0.5 < device.state.power_mw < 1.0
+    device.step(order, {"heat_demand_mw_th": 0.3}, 0)
+    assert device.state.power_mw == 0.0
+
+
+@settings(max_examples=30, deadline=None)
+@given(wild, st.floats(0.5, 1.9), st.floats(10, 38))
+def test_cooling_keeps_its_balance_and_its_band(orders: list[float | None], heat: float, ambient: float) -> None:
+    params = cooling.Params(
+        max_power_mw=0.7, cop_at_20c=4.0, cop_slope_per_c=-0.05, store_mwh_th=0.4, loss_per_h=0.02,
+        inlet_min_c=18.0, inlet_max_c=27.0,
+    )  # fmt: skip
+    device = cooling.Cooling(params, State(stored_mwh=0.2))
+    cop = 4.0 - 0.05 * (ambient - 20)
+    for value in orders:
+        before = device.state.stored_mwh
+        device.step(power(value), {"heat_mw_th": heat, "ambient_c": ambient}, 0)
+        used = -device.state.power_mw
+        assert 0.0 <= used <= 0.7
+        expected = before * (1 - 0.02 * H) + H * (cop * used - heat)
+        assert device.state.stored_mwh == pytest.approx(expected, abs=1e-9)
+        assert device.state.stored_mwh <= 0.4 + 1e-9
+        if cop * 0.7 >= heat + 0.02:
+            assert device.state.stored_mwh >= -1e-9
+        inlet, told = device.detail()
+        assert told == pytest.approx(cop)
+        assert inlet == pytest.approx(27 - 9 * device.state.stored_mwh / 0.4)
+
+
+def mills(number: int, content_t: float, **changes: float) -> tuple[mill.Silo, list[mill.Mill]]:
+    params = mill.Params.model_validate(
+        {"power_mw": 1.2, "kwh_per_t": 36.0, "min_run_h": 2.0, "min_stop_h": 1.0, "silo": SILO} | changes
+    )
+    silo = mill.Silo(params.silo)
+    crew = mill.Crew(0, "crew", 0.0, 0.4)
+    share = content_t * 36.0 / 1000 / number
+    return silo, [mill.Mill(params, State(stored_mwh=share), silo, crew) for _ in range(number)]
+
+
+def run(silo: mill.Silo, fleet: list[mill.Mill], asked: list[float | None], shipped: float, minutes: int) -> None:
+    orders = [None if v is None else Order("on", v, next(NUMBERS)) for v in asked]
+    for _ in range(minutes):
+        for device, order in zip(fleet, orders, strict=True):
+            device.step(order, {"rota": 0.0, "shipments_t_per_h": shipped}, 0)
+        silo.ship(shipped)
+
+
+def test_mills_respect_run_and_stop_and_share_the_silo() -> None:
+    silo, fleet = mills(2, 400.0)
+    run(silo, fleet, [1, None], 30.0, 30)
+    assert [m.state.power_mw for m in fleet] == [-1.2, 0.0]
+    assert silo.content_t == pytest.approx(400 + 0.5 * (1200 / 36 - 30))
+    assert [m.state.stored_mwh for m in fleet] == pytest.approx([silo.content_t * 0.036 / 2] * 2)
+    run(silo, fleet, [0, None], 30.0, 90)
+    assert fleet[0].state.on, "two hours at least"
+    run(silo, fleet, [0, None], 30.0, 1)
+    assert not fleet[0].state.on
+    run(silo, fleet, [1, None], 30.0, 59)
+    assert not fleet[0].state.on, "one hour of rest at least"
+    run(silo, fleet, [1, None], 30.0, 1)
+    assert fleet[0].state.on
+
+
+def test_a_full_silo_trips_and_an_empty_one_misses_shipments() -> None:
+    silo, fleet = mills(1, 799.0)
+    run(silo, fleet, [1], 0.0, 5)
+    assert silo.content_t <= 800 + 1e-6
+    assert not fleet[0].state.on
+    silo, fleet = mills(1, 101.0)
+    run(silo, fleet, [0], 120.0, 1)
+    assert silo.content_t == pytest.approx(100.0)
+    assert silo.missed_t == pytest.approx(1.0)
+    assert fleet[0].detail() == pytest.approx((100.0, 1.0))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.tuples(st.sampled_from([None, 0.0, 1.0]), st.floats(0, 120), st.integers(1, 60)), max_size=12))
+def test_silo_keeps_its_balance(parts: list[tuple[float | None, float, int]]) -> None:
+    silo, fleet = mills(2, 300.0)
+    made = shipped = 0.0
+    for asked, rate, minutes in parts:
+        for _ in range(minutes):
+            run(silo, fleet, [asked, asked], rate, 1)
+            made += sum(m.state.on for m in fleet) * 1200 / 36 * H
+            shipped += rate * H - silo.missed_t
+            assert 100 - 1e-6 <= silo.content_t <= 800 + 1e-6
+    assert silo.content_t == pytest.approx(300 + made - shipped)
+
+
+def taker(**changes: float) -> price_taker.PriceTaker:
+    fields = {"min_share": 0.5, "elasticity": -0.2, "reference_price_eur_per_mwh": 100.0, "response_sigma": 0.2}
+    return price_taker.PriceTaker(price_taker.Params.model_validate(fields | changes), State(), 3, "taker")
+
+
+def test_price_taker_draws_one_factor_a_quarter_around_what_is_expected() -> None:
+    device = taker()
+    seen = []
+    for minute in range(15 * 400):
+        device.step(Order("price_eur_per_mwh", 200.0, 1), {"load_mw": 2.0}, minute)
+        seen.append(device.state.power_mw / -2.0)
+    quarters = [seen[15 * k : 15 * k + 15] for k in range(400)]
+    assert all(max(q) - min(q) < 1e-12 for q in quarters)
+    first = [q[0] for q in quarters]
+    mean = sum(first) / 400
+    assert mean == pytest.approx(0.8, abs=0.01)
+    assert (sum((v - mean) ** 2 for v in first) / 400) ** 0.5 == pytest.approx(0.2 * 0.2, rel=0.15)
+    assert min(first) >= 0.5
+
+
+def test_price_taker_returns_the_substituted_share_within_its_window() -> None:
+    device = taker(response_sigma=0.0, substitution=0.5, window_h=1.0, max_share=2.0)
+    energy = 0.0
+    for minute in range(180):
+        order = Order("price_eur_per_mwh", 200.0, 1) if minute < 30 else None
+        device.step(order, {"load_mw": 2.0}, minute)
+        energy += (2.0 + device.state.power_mw) * H
+    assert energy == pytest.approx(0.5 * 0.2 * 2.0 * 0.5, abs=1e-9), "half an hour at -20 %, half of it back"
+    assert device.state.power_mw == pytest.approx(-2.0)
