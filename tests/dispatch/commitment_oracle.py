@@ -5,7 +5,7 @@ Written from the equations with plain loops; nothing here comes from the blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -90,7 +90,7 @@ def end_worth(model: Any, name: str, end: EndValue, content: Any, origin: float)
 
 
 def assert_minimum_times(
-    on: Sequence[float], before: AssetState, grid: TimeGrid, up_min: float, down_min: float
+    on: Iterable[float], before: AssetState, grid: TimeGrid, up_min: float, down_min: float
 ) -> None:
     """Every change inside the grid comes no sooner than the minimum time after the change before it."""
     at, last, changed = times(grid), int(before.on), float(-before.minutes_in_state)

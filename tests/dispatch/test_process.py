@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dispatch.assets import process
-from dispatch.block import Context
+from dispatch.block import Context, EndValue
 from tests.dispatch.block_solver import solve_block
 from tests.dispatch.commitment_oracle import (
     GRIDS,
@@ -87,6 +87,48 @@ def run(fleet: list[Asset], context: Context, price: np.ndarray) -> SimpleNamesp
     return SimpleNamespace(**found._asdict(), results=block.read(found.x, found.duals))
 
 
+def silo_money(model: Any, name: str, mills: list[int], fleet: list[Asset], context: Context) -> Any:
+    """Balance, limits and crew of one silo; what is missed or spilled and what is left, in money."""
+    grid, steps, money = context.grid, context.grid.n, 0.0
+    silo = fleet[mills[0]].params.silo
+    first = context.states[fleet[mills[0]].id]
+    opening = first.stored_mwh * len(mills) * 1000 / silo.kwh_per_t
+    content, floor = opening, min(opening, silo.min_t)
+    may_spill = any(
+        (context.committed.get(fleet[i].id, np.full(steps, -1)) == 1).any()
+        or (context.states[fleet[i].id].on
+            and context.states[fleet[i].id].minutes_in_state < fleet[i].params.min_run_h * 60)
+        for i in mills
+    )  # fmt: skip
+    crew = min((fleet[i].params.crew_limit for i in mills if fleet[i].params.crew_limit is not None), default=99)
+    for t in range(steps):
+        h = grid.minutes[t] / 60
+        shipped = h * context.inputs[fleet[mills[0]].id]["shipments_t_per_h"][t]
+        made = sum(h * fleet[i].params.power_mw * 1000 / fleet[i].params.kwh_per_t * model.on[i, t] for i in mills)
+        missed, spilled = model.missed[name, t], model.spilled[name, t]
+        model.rules.add(model.silo[name, t] == content + made - shipped + missed - spilled)
+        model.rules.add(model.silo[name, t] <= silo.capacity_t)
+        model.rules.add(model.silo[name, t] >= floor)
+        model.rules.add(missed <= shipped)
+        if not may_spill:
+            model.rules.add(spilled == 0)
+        model.rules.add(sum(model.on[i, t] for i in mills) <= crew)
+        money += silo.missed_eur_per_t * (missed + spilled)
+        content = model.silo[name, t]
+    ends = [context.end_value[fleet[i].id] for i in mills if fleet[i].id in context.end_value]
+    if ends:
+        pieces = sorted(
+            ((float(v), float(w)) for e in ends for v, w in zip(e.value, e.width_mwh, strict=True)), reverse=True
+        )
+        merged = EndValue(np.array([w for _, w in pieces]), np.array([v for v, _ in pieces]))
+        last_mwh = content * silo.kwh_per_t / 1000
+        missing = pyo.Var(bounds=(0, (silo.min_t - floor) * silo.kwh_per_t / 1000))
+        model.add_component(f"short_{name}", missing)
+        money += pieces[0][0] * missing
+        money -= end_worth(model, f"end_{name}", merged, last_mwh + missing, silo.min_t * silo.kwh_per_t / 1000)
+    return money
+
+
 def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
     """In tonnes: silos as plain lists of mills."""
     grid, steps, n = context.grid, context.grid.n, len(fleet)
@@ -109,42 +151,7 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
             money += price[t] * grid.minutes[t] / 60 * q.power_mw * model.on[i, t]
     for name in silo_ids:
         mills = [i for i, a in enumerate(fleet) if a.params.silo.id == name]
-        silo = fleet[mills[0]].params.silo
-        first = context.states[fleet[mills[0]].id]
-        opening = first.stored_mwh * len(mills) * 1000 / silo.kwh_per_t
-        content, floor = opening, min(opening, silo.min_t)
-        may_spill = any(
-            (context.committed.get(fleet[i].id, np.full(steps, -1)) == 1).any()
-            or (context.states[fleet[i].id].on
-                and context.states[fleet[i].id].minutes_in_state < fleet[i].params.min_run_h * 60)
-            for i in mills
-        )  # fmt: skip
-        crew = min((fleet[i].params.crew_limit for i in mills if fleet[i].params.crew_limit is not None), default=99)
-        for t in range(steps):
-            h = grid.minutes[t] / 60
-            shipped = h * context.inputs[fleet[mills[0]].id]["shipments_t_per_h"][t]
-            made = sum(h * fleet[i].params.power_mw * 1000 / fleet[i].params.kwh_per_t * model.on[i, t] for i in mills)
-            missed, spilled = model.missed[name, t], model.spilled[name, t]
-            model.rules.add(model.silo[name, t] == content + made - shipped + missed - spilled)
-            model.rules.add(model.silo[name, t] <= silo.capacity_t)
-            model.rules.add(model.silo[name, t] >= floor)
-            model.rules.add(missed <= shipped)
-            if not may_spill:
-                model.rules.add(spilled == 0)
-            model.rules.add(sum(model.on[i, t] for i in mills) <= crew)
-            money += silo.missed_eur_per_t * (missed + spilled)
-            content = model.silo[name, t]
-        ends = [context.end_value[fleet[i].id] for i in mills if fleet[i].id in context.end_value]
-        if ends:
-            pieces = sorted(
-                ((float(v), float(w)) for e in ends for v, w in zip(e.value, e.width_mwh, strict=True)), reverse=True
-            )
-            merged = SimpleNamespace(value=[v for v, _ in pieces], width_mwh=[w for _, w in pieces])
-            last_mwh = content * silo.kwh_per_t / 1000
-            missing = pyo.Var(bounds=(0, (silo.min_t - floor) * silo.kwh_per_t / 1000))
-            model.add_component(f"short_{name}", missing)
-            money += pieces[0][0] * missing
-            money -= end_worth(model, f"end_{name}", merged, last_mwh + missing, silo.min_t * silo.kwh_per_t / 1000)
+        money += silo_money(model, name, mills, fleet, context)
     model.objective = pyo.Objective(expr=money)
     return solve(model)
 
@@ -233,7 +240,7 @@ def test_an_empty_silo_misses_shipments_at_their_price() -> None:
     assert found.results["mill"].marginal_value[0] == pytest.approx(60.0 / 0.036)
 
 
-def test_notice_of_the_starts_in_a_day() -> None:
+def test_starts_in_a_day_are_limited() -> None:
     inputs = {"mill": {"shipments_t_per_h": np.full(LONG.n, 20.0), "rota": np.ones(LONG.n)}}
     context = Context(LONG, START, {"mill": state("mill", 0.0, 7.0, False, 500)}, inputs)
     price = np.where(np.arange(LONG.n) % 2, 300.0, 10.0)
@@ -248,7 +255,7 @@ def test_notice_of_the_starts_in_a_day() -> None:
 
 def test_default_is_the_rota() -> None:
     grid = GRIDS["hours"]
-    rota = np.arange(grid.n) % 2.0
+    rota = np.tile([0.0, 1.0], grid.n)[: grid.n]
     assert process.default_mw(asset("mill"), None, {"rota": rota}, grid) == pytest.approx(-1.5 * rota)
 
 
