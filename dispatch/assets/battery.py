@@ -6,7 +6,7 @@
     cost = wear * h * (c + d)
 
 Source: the linear storage model of D. Pozo, "Linear battery models for power systems analysis",
-Electric Power Systems Research 212 (2022) 108565, with a throughput wear cost as in B. Xu et al.,
+Electric Power Systems Research 212 (2022) 108565, with wear per throughput, the one-segment case of B. Xu et al.,
 "Factoring the Cycle Aging Cost of Batteries Participating in Electricity Markets", IEEE Trans.
 Power Systems 33(2), 2018; the taper is the constant-voltage phase as a line in the content.
 
