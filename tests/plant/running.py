@@ -139,7 +139,8 @@ class Plant:
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError(f"the plant did not start, exit {self.process.poll()}")
             time.sleep(0.02)
-        return json.loads(path.read_text())
+        announced: dict[str, Any] = json.loads(path.read_text())
+        return announced
 
     def connect(self) -> None:
         """Open the control channel."""
@@ -151,7 +152,7 @@ class Plant:
         self._lines.close()
         self._socket.close()
         for client in self._clients.values():
-            client.close()
+            client.close()  # type: ignore[no-untyped-call]
         self._clients.clear()
 
     def at(self, minutes: float) -> str:
@@ -170,7 +171,8 @@ class Plant:
     def ask(self, op: str, **fields: Any) -> dict[str, Any]:
         """One request on the control channel."""
         self._socket.sendall(json.dumps({"op": op, **fields}).encode() + b"\n")
-        return json.loads(self._lines.readline())
+        reply: dict[str, Any] = json.loads(self._lines.readline())
+        return reply
 
     def advance(self, minutes: float) -> None:
         """Lockstep: to so many minutes after the origin."""
@@ -184,7 +186,7 @@ class Plant:
         device = self.devices[name]
         if device["port"] not in self._clients:
             client = ModbusTcpClient(device["host"], port=device["port"], timeout=10)
-            assert client.connect()
+            assert client.connect()  # type: ignore[no-untyped-call]
             self._clients[device["port"]] = client
         return self._clients[device["port"]], device["unit"]
 

@@ -8,11 +8,34 @@ from hypothesis import strategies as st
 
 from tests.plant.running import SILO
 from vpp.plant.device import Order, State
-from vpp.plant.devices import battery, chp, cooling, mill, price_taker
+from vpp.plant.devices import battery, chp, cooling, generation, mill, price_taker
 
 H = 1 / 60
 NUMBERS = iter(range(1, 10**9))
 wild = st.lists(st.one_of(st.none(), st.floats(-3, 3)), min_size=20, max_size=60)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.floats(0.0, 1.0), st.floats(0.5, 0.95))
+def test_battery_tapers_towards_full(share: float, taper: float) -> None:
+    params = battery.Params(
+        power_mw=2.0, capacity_mwh=2.0, soc_min=0.0, soc_max=1.0, charge_efficiency=0.9, discharge_efficiency=0.8,
+        taper_from_soc=taper,
+    )  # fmt: skip
+    device = battery.Battery(params, State(stored_mwh=2.0 * share))
+    for _ in range(90):
+        device.step(power(-2.0), {}, 0)
+        most = 2.0 * (1.0 - device.state.stored_mwh / 2.0) / (1.0 - taper)
+        assert -device.state.power_mw == pytest.approx(min(2.0, most), abs=1e-9)
+
+
+def test_inverter_rating_limits_the_feed_in() -> None:
+    params = generation.Params(capacity_mw=2.0, s_rating_mva=2.0)
+    device = generation.Generation(params, State(), 0.5)
+    device.step(None, {"available_mw": 1.95}, 0)
+    assert device.state.power_mw == pytest.approx(2.0 / 1.25**0.5)
+    device.step(power(-1.0), {"available_mw": 1.95}, 0)
+    assert device.state.power_mw == 0.0
 
 
 def power(value: float | None) -> Order | None:
@@ -137,13 +160,13 @@ def test_mills_respect_run_and_stop_and_share_the_silo() -> None:
     assert silo.content_t == pytest.approx(400 + 0.5 * (1200 / 36 - 30))
     assert [m.state.stored_mwh for m in fleet] == pytest.approx([silo.content_t * 0.036 / 2] * 2)
     run(silo, fleet, [0, None], 30.0, 90)
-    assert fleet[0].state.on, "two hours at least"
+    assert [m.state.on for m in fleet] == [True, False], "two hours at least"
     run(silo, fleet, [0, None], 30.0, 1)
-    assert not fleet[0].state.on
+    assert [m.state.on for m in fleet] == [False, False]
     run(silo, fleet, [1, None], 30.0, 59)
-    assert not fleet[0].state.on, "one hour of rest at least"
+    assert [m.state.on for m in fleet] == [False, False], "one hour of rest at least"
     run(silo, fleet, [1, None], 30.0, 1)
-    assert fleet[0].state.on
+    assert [m.state.on for m in fleet] == [True, False]
 
 
 def test_a_full_silo_trips_and_an_empty_one_misses_shipments() -> None:

@@ -88,6 +88,9 @@ def test_with_a_speed_the_clock_runs_on_without_anybody(start: Starter) -> None:
 
 def test_leaves_by_itself_when_nobody_asks(start: Starter) -> None:
     idle = start(idle_exit_s=0.5)
+    time.sleep(0.8)
+    assert idle.now == START, "somebody is still connected"
+    idle.disconnect()
     assert idle.process.wait(timeout=20) == 0
 
 

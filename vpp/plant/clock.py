@@ -40,12 +40,16 @@ class Clock:
             raise ValueError(f"{text_of(to_s)} is not a whole minute")
         await self._live_until(int(to_s) // MINUTE_S)
 
+    async def catch_up(self) -> None:
+        """Live through what has already passed on this clock."""
+        await self._live_until(int(self.now // MINUTE_S))
+
     async def run(self) -> None:
         """With a speed: live through the minutes as they end, until the plant's end."""
         if self.speed is None:
             raise ValueError("a plant in lockstep does not run by itself")
         while self.world.minute < self.world.end:
-            await self._live_until(int(self.now // MINUTE_S))
+            await self.catch_up()
             wait = ((self.world.minute + 1) * MINUTE_S - self.now) / self.speed
             await asyncio.sleep(max(wait, 0.0))
 

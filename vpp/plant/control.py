@@ -22,17 +22,23 @@ Request = dict[str, Any]
 
 
 class Control:
-    """Serves one plant; `last_contact` is the wall time (monotonic seconds) of the last request."""
+    """Serves one plant. An open connection is contact: a client that dies lets go of it."""
 
     def __init__(self, world: World, clock: Clock, field: Field) -> None:
         self._world, self._clock, self._field = world, clock, field
-        self.last_contact = time.monotonic()
         self.stop = asyncio.Event()
+        self._connections = 0
+        self._last_contact = time.monotonic()
         self._server: asyncio.Server | None = None
         self._operations: dict[str, Callable[[Request], Awaitable[Request]]] = {
             "hello": self._hello, "advance": self._advance, "meters": self._meters, "minutes": self._minutes,
             "log": self._log, "states": self._states, "shutdown": self._shutdown,
         }  # fmt: skip
+
+    @property
+    def silence_s(self) -> float:
+        """Wall seconds without contact."""
+        return 0.0 if self._connections else time.monotonic() - self._last_contact
 
     async def open(self) -> int:
         """Listen on a free port and return it."""
@@ -45,16 +51,17 @@ class Control:
             self._server.close()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._connections += 1
         try:
             while line := await reader.readline():
-                self.last_contact = time.monotonic()
                 reply = await self._answer(line)
-                self.last_contact = time.monotonic()
                 writer.write(json.dumps(reply).encode() + b"\n")
                 await writer.drain()
         except (ConnectionError, ValueError):
             pass
         finally:
+            self._connections -= 1
+            self._last_contact = time.monotonic()
             writer.close()
 
     async def _answer(self, line: bytes) -> Request:
@@ -62,6 +69,7 @@ class Control:
             request = json.loads(line)
             if not isinstance(request, dict) or request.get("op") not in self._operations:
                 return {"error": f"op is one of {', '.join(self._operations)}"}
+            await self._clock.catch_up()
             return await self._operations[request["op"]](request)
         except (ValueError, TypeError) as error:
             return {"error": str(error)}

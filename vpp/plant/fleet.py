@@ -30,7 +30,7 @@ def _device(spec: Spec, at: int, asset: AssetSpec, silos: dict[str, tuple[mill.S
         case "battery":
             return battery.Battery(battery.Params.model_validate(asset.params), state)
         case "curtailable":
-            return generation.Generation(generation.Params.model_validate(asset.params), state)
+            return generation.Generation(generation.Params.model_validate(asset.params), state, asset.tan_phi)
         case "fixed_load":
             return fixed.Fixed(fixed.Params.model_validate(asset.params), state)
         case "price_elastic":

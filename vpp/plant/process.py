@@ -1,7 +1,7 @@
 """The plant as a process: build the world, open the servers, announce them, live, and leave in time.
 
-In lockstep it leaves after `idle_exit_s` of wall time without a request on the control channel; with a speed,
-`idle_exit_s` after its end. SIGTERM, SIGINT and the request "shutdown" end it at once.
+In lockstep it leaves after `idle_exit_s` of wall time without anybody on the control channel; with a speed,
+`idle_exit_s` after its end, whoever is there. SIGTERM, SIGINT and the request "shutdown" end it at once.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -66,7 +65,7 @@ async def _idle(spec: Spec, clock: Clock, control: Control) -> None:
         await clock.run()
         await asyncio.sleep(spec.idle_exit_s)
         return
-    while (left := control.last_contact + spec.idle_exit_s - time.monotonic()) > 0:
+    while (left := spec.idle_exit_s - control.silence_s) > 0:
         await asyncio.sleep(min(left, LONGEST_NAP_S))
 
 

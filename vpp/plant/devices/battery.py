@@ -1,4 +1,5 @@
-"""Battery: e[t] = e[t-1]*(1 - loss*h) + h*(eta_c*c[t] - d[t]/eta_d), soc_min*E <= e <= soc_max*E.
+"""Battery: e[t] = e[t-1]*(1 - loss*h) + h*(eta_c*c[t] - d[t]/eta_d), soc_min*E <= e <= soc_max*E,
+charging power at most P*(1 - e[t]/E)/(1 - taper_from_soc) (constant-voltage phase as a line in the content).
 
 Energy-reservoir model with constant efficiencies (e.g. Pozo, Contreras, Sauma, IEEE Trans. Power Syst. 29(6),
 2014). One terminal: it charges (c) or discharges (d), never both. It reaches its set-point within the minute
@@ -16,13 +17,14 @@ from vpp.plant.device import HOURS, Inputs, Order, PhysicalParams, State, clip
 class Params(PhysicalParams):
     """Rating in MW and MWh, energy window as shares of it, efficiencies at the terminals."""
 
-    power_mw: float = Field(gt=0)
+    power_mw: float = Field(ge=0)
     capacity_mwh: float = Field(gt=0)
     soc_min: float = Field(0.05, ge=0, le=1)
     soc_max: float = Field(0.95, ge=0, le=1)
     charge_efficiency: float = Field(gt=0, le=1)
     discharge_efficiency: float = Field(gt=0, le=1)
     standing_loss_per_h: float = Field(0.0, ge=0, lt=1)
+    taper_from_soc: float = Field(1.0, gt=0, le=1)
 
     @model_validator(mode="after")
     def _window(self) -> Params:
@@ -48,11 +50,19 @@ class Battery:
         room = max(0.0, p.soc_max * p.capacity_mwh - held) / (p.charge_efficiency * HOURS)
         reserve = max(0.0, held - p.soc_min * p.capacity_mwh) * p.discharge_efficiency / HOURS
         wanted = order.value if order else 0.0
-        power = clip(wanted, -min(room, p.power_mw), min(reserve, p.power_mw))
+        power = clip(wanted, -min(room, self._acceptance(held), p.power_mw), min(reserve, p.power_mw))
         flow = power / p.discharge_efficiency if power > 0 else power * p.charge_efficiency
         state.stored_mwh = held - HOURS * flow
         state.power_mw = power
         state.count(power != 0.0)
+
+    def _acceptance(self, held_mwh: float) -> float:
+        """Charging power the cells take, so that it fits the content it leads to."""
+        p = self.params
+        width = 1.0 - p.taper_from_soc + p.power_mw * HOURS * p.charge_efficiency / p.capacity_mwh
+        if p.taper_from_soc == 1.0 or width == 0.0:
+            return p.power_mw
+        return max(0.0, p.power_mw * (1.0 - held_mwh / p.capacity_mwh) / width)
 
     def steady_mw(self, inputs: Inputs) -> float:
         """At rest."""

@@ -22,7 +22,7 @@ class Params(PhysicalParams):
 
     power_mw: float = Field(gt=0)
     min_power_mw: float = Field(ge=0)
-    heat_mw_per_mw: float = Field(gt=0)
+    heat_mw_per_mw: float = Field(ge=0)
     heat_no_load_mw: float = 0.0
     min_up_h: float = Field(0.0, ge=0)
     min_down_h: float = Field(0.0, ge=0)
@@ -55,8 +55,7 @@ class Chp:
         demand = inputs["heat_demand_mw_th"]
         held = state.stored_mwh * (1.0 - p.store_loss_per_h * HOURS)
         power = self._reachable(order.value if order else self.steady_mw(inputs))
-        room_mw_th = demand + (p.store_mwh_th - held) / HOURS
-        most = (room_mw_th - p.heat_no_load_mw) / p.heat_mw_per_mw
+        most = self._power_for(demand + (p.store_mwh_th - held) / HOURS)
         power = min(power, most) if most >= p.min_power_mw else 0.0
         heat = self._heat(power) if power > 0 else 0.0
         from_store = held if order else held - min(state.stored_mwh, p.store_mwh_th)
@@ -69,6 +68,13 @@ class Chp:
 
     def _heat(self, power_mw: float) -> float:
         return self.params.heat_mw_per_mw * power_mw + self.params.heat_no_load_mw
+
+    def _power_for(self, heat_mw_th: float) -> float:
+        """Power that makes this much heat, any power where heat does not depend on it."""
+        p = self.params
+        if p.heat_mw_per_mw > 0:
+            return (heat_mw_th - p.heat_no_load_mw) / p.heat_mw_per_mw
+        return p.power_mw if heat_mw_th >= p.heat_no_load_mw else 0.0
 
     def _reachable(self, wanted_mw: float) -> float:
         p, state = self.params, self.state
@@ -90,7 +96,7 @@ class Chp:
         demand = inputs["heat_demand_mw_th"]
         if demand < self._heat(p.min_power_mw):
             return 0.0
-        return clip((demand - p.heat_no_load_mw) / p.heat_mw_per_mw, p.min_power_mw, p.power_mw)
+        return clip(self._power_for(demand), p.min_power_mw, p.power_mw)
 
     def detail(self) -> tuple[float, ...]:
         return self._told

@@ -1,9 +1,13 @@
-"""PV or wind behind an inverter that can curtail: p = min(set-point, available, capacity), p >= 0.
+"""PV or wind behind an inverter that can curtail:
+
+    p = min(set-point, available, capacity, S/sqrt(1 + tan_phi^2)),    p >= 0
 
 By default everything available is fed in.
 """
 
 from __future__ import annotations
+
+from math import hypot
 
 from pydantic import Field
 
@@ -12,9 +16,10 @@ from vpp.plant.device import Inputs, Order, PhysicalParams, State, clip
 
 
 class Params(PhysicalParams):
-    """Rating of the unit, MW."""
+    """Rating of the unit, MW, and of its inverter, MVA."""
 
-    capacity_mw: float = Field(gt=0)
+    capacity_mw: float = Field(ge=0)
+    s_rating_mva: float = Field(ge=0)
 
 
 class Generation:
@@ -23,9 +28,9 @@ class Generation:
     accepts: frozenset[Quantity] = frozenset({"power_mw"})
     details: tuple[str, ...] = ("available_mw",)
 
-    def __init__(self, params: Params, state: State) -> None:
-        self.params = params
+    def __init__(self, params: Params, state: State, tan_phi: float) -> None:
         self.state = state
+        self._most_mw = min(params.capacity_mw, params.s_rating_mva / hypot(1.0, tan_phi))
         self._available_mw = 0.0
 
     def step(self, order: Order | None, inputs: Inputs, minute: int) -> None:
@@ -37,7 +42,7 @@ class Generation:
 
     def steady_mw(self, inputs: Inputs) -> float:
         """All that is available."""
-        return clip(inputs["available_mw"], 0.0, self.params.capacity_mw)
+        return clip(inputs["available_mw"], 0.0, self._most_mw)
 
     def detail(self) -> tuple[float, ...]:
         return (self._available_mw,)

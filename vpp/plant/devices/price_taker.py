@@ -3,7 +3,8 @@
 Linear demand around a reference point (own elasticity eps < 0; e.g. Kirschen et al., IEEE Trans. Power Syst.
 15(2), 2000). f is the random part, one draw a quarter, normal(1, sigma) clipped to 0..2. Cross-time
 substitution: of every reduced MWh the share `substitution` comes back evenly over the following `window_h`.
-The total stays within low..high. Without a valid price it consumes its reference (and its rebound).
+What is added is missing then. The total stays within low..high. Without a valid price it consumes its
+reference, and what comes back.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ class PriceTaker:
         """Consume the reference moved by price, chance and rebound."""
         p = self.params
         self._draw(minute // 15)
-        self._reference_mw = inputs["load_mw"]
+        self._reference_mw = -self.steady_mw(inputs)
         moved = 0.0
         if order:
             price = order.value / p.reference_price_eur_per_mwh - 1.0
@@ -75,7 +76,7 @@ class PriceTaker:
 
     def steady_mw(self, inputs: Inputs) -> float:
         """The reference."""
-        return -inputs["load_mw"]
+        return -max(inputs["load_mw"], 0.0)
 
     def detail(self) -> tuple[float, ...]:
         return (self._reference_mw, self._factor)
