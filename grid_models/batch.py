@@ -38,7 +38,7 @@ class Engine:
         position = np.array(taps, dtype=np.int64)
         y = state.admittance(position)
         n = state.n
-        z = np.linalg.inv(y[:n, :n])
+        z: Complex = np.asarray(np.linalg.inv(y[:n, :n]), dtype=np.complex128)
         return cls(state, taps, y, z, -z @ y[:n, n] * state.tables.slack_v, state.branches(position))
 
     def solve(self, s: Complex, start: Complex | None = None) -> tuple[Complex, Bools]:
@@ -53,7 +53,7 @@ class Engine:
         lost = np.flatnonzero(np.isnan(v).any(axis=1))
         for k in lost:
             v[k] = self._newton(s[k])
-        return v, ~np.isnan(v).any(axis=1)
+        return v, np.asarray(np.isfinite(v).all(axis=1), dtype=np.bool_)
 
     def _fixed_point(self, s: Complex, start: Complex | None) -> Complex:
         active = np.arange(len(s))
@@ -88,8 +88,8 @@ class Engine:
                     break
                 v = v + step[:n] + 1j * step[n:]
                 if np.abs(step).max() < TOLERANCE_PU:
-                    return v
-        return np.full(n, np.nan, dtype=complex)
+                    return np.asarray(v, dtype=np.complex128)
+        return np.full(n, np.nan, dtype=np.complex128)
 
     def currents(self, v: Complex) -> tuple[Complex, Complex]:
         """Per-unit currents into both ends of every branch, each (K,E), of voltages (K,n)."""
@@ -117,17 +117,10 @@ class Engine:
 
 
 def power_jacobian(y: Complex, v: Complex, current: Complex) -> Array:
-    """d(P,Q)/d(Re v, Im v) of s = v conj(y v + ...); (..., n) arrays to (..., 2n, 2n)."""
-    n = v.shape[-1]
-    own = np.zeros((*v.shape, n), dtype=complex)
-    at = np.arange(n)
-    own[..., at, at] = np.conj(current)
-    across = v[..., :, None] * np.conj(y)
-    d_re, d_im = own + across, 1j * own - 1j * across
-    return np.concatenate(
-        [np.concatenate([d_re.real, d_im.real], axis=-1), np.concatenate([d_re.imag, d_im.imag], axis=-1)],
-        axis=-2,
-    )
+    """d(P,Q)/d(Re v, Im v) of s = v conj(y v + ...); (n,) arrays to (2n, 2n)."""
+    own, across = np.diag(np.conj(current)), v[:, None] * np.conj(y)
+    d_re, d_im = own + across, 1j * (own - across)
+    return np.block([[d_re.real, d_im.real], [d_re.imag, d_im.imag]])
 
 
 def node_injection(state: State, p_mw: Array, q_mvar: Array) -> Complex:

@@ -147,8 +147,9 @@ def _line_branches(tables: NetTables, in_service: Bools, closed: Bools) -> tuple
     own = series + (a.g_s + 1j * a.b_s) * z_base / 2.0
     hanging = np.divide(series * series, own)
     one = ends.sum(axis=1) == 1
-    ff, tt = (np.where(one, own - hanging, own) * ends[:, side] for side in (0, 1))
-    across = -series * ends.all(axis=1)
+    seen = np.where(one, own - hanging, own)
+    ff, tt = (np.where(ends[:, side], seen, 0.0) for side in (0, 1))
+    across = np.where(ends.all(axis=1), -series, 0.0)
     return Branches(ff, across, across, tt), ends
 
 

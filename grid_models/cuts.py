@@ -99,16 +99,16 @@ def adjoint(engine: Engine, v: Complex, s: Complex, h: Complex) -> Complex:
     not settle are solved by the Jacobian.
     """
     d = np.conj(s) / np.conj(v) ** 2
-    l, z = h, engine.z
+    settling, z = h, engine.z
     settled = np.zeros(len(h), dtype=bool)
     with np.errstate(all="ignore"):
         for _ in range(ADJOINT_ROUNDS):
-            new = h - np.conj(d * (l @ z))
-            settled = np.abs(new - l).max(axis=1, initial=0.0) <= ADJOINT_TOLERANCE * np.abs(h).max(axis=1)
-            l = new
+            new = h - np.conj(d * (settling @ z))
+            settled = np.abs(new - settling).max(axis=1, initial=0.0) <= ADJOINT_TOLERANCE * np.abs(h).max(axis=1)
+            settling = new
             if settled.all():
                 break
-        r: Complex = (l @ z) / np.conj(v)
+        r: Complex = (settling @ z) / np.conj(v)
     for m in np.flatnonzero(~settled):
         r[m] = _direct(engine, v[m], h[m])
     return r

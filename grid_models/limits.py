@@ -15,7 +15,7 @@ from vpp.domain.time import Array
 
 def max_loading(state: State) -> Array:
     """Limit of every rated element in % of its rating, (E,)."""
-    return np.r_[state.tables.lines.max_loading_pct, state.tables.trafos.max_loading_pct]
+    return np.concatenate([state.tables.lines.max_loading_pct, state.tables.trafos.max_loading_pct])
 
 
 def find_violations(state: State, flow: Flow, names: Sequence[str], first: int, last: int) -> list[Violation]:

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from grid_models import cache
 from grid_models.background import Background
@@ -22,7 +21,7 @@ from grid_models.compile import State, Switching, compile_state, switching_of
 from grid_models.cuts import cut_rows
 from grid_models.limits import find_violations, wanted_cuts
 from grid_models.spec import NetworkSpec
-from grid_models.tables import Ints, NetTables
+from grid_models.tables import Complex, Ints, NetTables
 from grid_models.taps import Solved, follow, settle, solve_at
 from vpp.domain.forecast import Series
 from vpp.domain.network import Cut, Flow, Violation
@@ -156,7 +155,7 @@ class AcNetwork:
         ]  # fmt: skip
 
     def _solve(
-        self, switching: Switching, state: State, s: Array | NDArray[np.complex128], steps: int,
+        self, switching: Switching, state: State, s: Complex, steps: int,
         given: Ints | None, position: Ints,
     ) -> Solved:  # fmt: skip
         engine_of = partial(self._engine, switching)

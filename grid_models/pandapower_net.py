@@ -29,6 +29,7 @@ from vpp.domain.time import Array
 
 PROFILES_START = datetime(2015, 12, 31, 23, tzinfo=UTC)
 STATIC = "static"
+SECOND_ROOT_PU = 0.7
 
 
 def read(spec: NetworkSpec) -> tuple[Any, Mapping[str, pd.DataFrame]]:
@@ -190,7 +191,12 @@ def _profile(sheet: pd.DataFrame, column: str) -> Array:
 
 
 class Reference:
-    """The checked net with one load per bus, solved by `runpp` at given taps and switching state."""
+    """The checked net with one load per bus, solved by `runpp` at given taps and switching state.
+
+    While taps and switching stand still a step starts from the result of the last one and renews
+    only the injections (`recycle`). A change of taps, a failure, and a result so low that it may be
+    the second root of the power flow equations start from the tables and a DC power flow again.
+    """
 
     def __init__(self, pickled_net: bytes) -> None:
         net = pickle.loads(pickled_net)
@@ -199,6 +205,7 @@ class Reference:
         pp.create_loads(net, net.bus.index, p_mw=zero, q_mvar=zero)
         self._net = net
         self._states: dict[Any, Any] = {}
+        self._solved_at: dict[int, tuple[int, ...]] = {}
 
     def net(self, lines_out: tuple[int, ...], switches: tuple[tuple[int, bool], ...]) -> Any:
         """The net in one switching state (line and switch numbers)."""
@@ -215,15 +222,18 @@ class Reference:
         """Voltages (B,) in pu and loadings (E,) in %, or None where `runpp` does not converge."""
         net.load["p_mw"], net.load["q_mvar"] = -p_mw, -q_mvar
         net.trafo["tap_pos"] = taps
-        started = net.converged and len(net.res_bus) == len(net.bus)
-        for init in ("results", "dc") if started else ("dc",):
+        position = tuple(map(int, taps))
+        tries: list[dict[str, Any]] = [{"init": "dc"}]
+        if self._solved_at.pop(id(net), None) == position:
+            tries.insert(0, {"init": "results", "recycle": {"bus_pq": True, "trafo": False, "gen": False}})
+        for how in tries:
             try:
-                pp.runpp(
-                    net, init=init, lightsim2grid=False, numba=False, calculate_voltage_angles=True,
-                    voltage_depend_loads=False,
-                )  # fmt: skip
+                pp.runpp(net, lightsim2grid=False, numba=False, calculate_voltage_angles=True, **how)
             except pp.LoadflowNotConverged:
                 continue
-            loading = np.concatenate([net.res_line.loading_percent, net.res_trafo.loading_percent])
-            return net.res_bus.vm_pu.to_numpy(copy=True), loading
+            vm = net.res_bus.vm_pu.to_numpy(copy=True)
+            if how["init"] == "results" and np.nanmin(vm) < SECOND_ROOT_PU:
+                continue
+            self._solved_at[id(net)] = position
+            return vm, np.concatenate([net.res_line.loading_percent, net.res_trafo.loading_percent])
         return None
