@@ -30,8 +30,8 @@ def cleared_price(expected_eur_per_mwh: Array, grid: TimeGrid, sigma: float, see
 
 def offered_at(bid: Bid, price_eur_per_mwh: Array) -> Array:
     """MW the bid sells at each step's price: the step function of its curve, (T,)."""
-    levels = np.searchsorted(bid.price_eur_per_mwh, price_eur_per_mwh, side="right") - 1
-    return np.asarray(bid.mw[np.clip(levels, 0, len(bid.price_eur_per_mwh) - 1), np.arange(bid.grid.n)])
+    reached = (bid.price_eur_per_mwh <= price_eur_per_mwh).sum(axis=0) - 1
+    return np.asarray(bid.mw[np.maximum(reached, 0), np.arange(bid.grid.n)])
 
 
 def award(bid: Bid, price_eur_per_mwh: Array, share: float) -> list[Position]:
