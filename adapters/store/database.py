@@ -28,6 +28,7 @@ class Database:
         self.url = url if "://" in url else f"sqlite:///{url}"
         self.engine = _engine(self.url)
         self._writer = self.engine.execution_options(writes=True)
+        self._upserts: dict[str, Any] = {}
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -47,10 +48,12 @@ class Database:
 
     def upsert(self, table: Table) -> Any:
         """An INSERT that replaces every other column where the primary key exists."""
-        statement = self.insert(table)
-        keys = [c.name for c in table.primary_key]
-        changes = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
-        return statement.on_conflict_do_update(index_elements=keys, set_=changes)
+        if table.name not in self._upserts:
+            statement = self.insert(table)
+            keys = [c.name for c in table.primary_key]
+            changes = {c.name: statement.excluded[c.name] for c in table.columns if c.name not in keys}
+            self._upserts[table.name] = statement.on_conflict_do_update(index_elements=keys, set_=changes)
+        return self._upserts[table.name]
 
     def migrate(self) -> None:
         """To the newest version; several processes may start at once, one of them migrates."""

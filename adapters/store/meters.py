@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import Table, select, text
+from sqlalchemy import select, text
 
 from adapters.store import schema
 from adapters.store.database import Database
@@ -37,6 +37,7 @@ class Meters:
 
     def __init__(self, database: Database) -> None:
         self._db = database
+        self._move_forward = _move_forward(database)
 
     def write(self, rows: Sequence[MeterRow]) -> None:
         """Idempotent: the same rows again change nothing. Raises ValueError for NaN: a gap is no row."""
@@ -95,15 +96,7 @@ class Meters:
         rows = [dict(vars(r)) for r in readings]
         with self._db.write() as connection:
             connection.execute(self._db.upsert(schema.telemetry), rows)
-            connection.execute(self._newer(), [{**row, "known_at": known_at or row["at"]} for row in rows])
-
-    def _newer(self) -> Any:
-        table: Table = schema.states
-        statement = self._db.insert(table)
-        changes = {c.name: statement.excluded[c.name] for c in table.columns if c.name != "asset_id"}
-        return statement.on_conflict_do_update(
-            index_elements=["asset_id"], set_=changes, where=table.c.at <= statement.excluded["at"]
-        )
+            connection.execute(self._move_forward, [{**row, "known_at": known_at or row["at"]} for row in rows])
 
     def latest_states(self, asset_ids: Sequence[str] | None = None) -> dict[str, AssetState]:
         """The newest known state of each asset that ever answered; the others are missing."""
@@ -119,3 +112,11 @@ class Meters:
         query = select(*(_T[name] for name in _READING)).where(_T.asset_id == asset_id, _T.at >= start, _T.at < end)
         with self._db.read() as connection:
             return [Telemetry(*row) for row in connection.execute(query.order_by(_T.at))]
+
+
+def _move_forward(database: Database) -> Any:
+    """Replace the latest state of an asset unless it is newer."""
+    statement = database.insert(schema.states)
+    changes = {c.name: statement.excluded[c.name] for c in schema.states.columns if c.name != "asset_id"}
+    newer = schema.states.c.at <= statement.excluded["at"]
+    return statement.on_conflict_do_update(index_elements=["asset_id"], set_=changes, where=newer)
