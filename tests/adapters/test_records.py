@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from adapters.store import Store
@@ -188,11 +188,10 @@ def test_a_key_is_shown_once_and_stored_hashed(store: Store, tmp_path: Path) -> 
     assert [(k.id, k.label, k.revoked_at is None) for k in store.access.list()] == [(key_id, "shift desk", False)]
 
 
+@settings(max_examples=50, deadline=None)
 @given(text=st.text(max_size=80))
-def test_any_token_is_only_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
-    from tests.adapters.test_runs import _shared
-
-    assert _shared(tmp_path_factory).access.verify(text) is None
+def test_any_token_is_only_refused(shared_store: Store, text: str) -> None:
+    assert shared_store.access.verify(text) is None
 
 
 def test_settings_jobs_alarms(store: Store) -> None:

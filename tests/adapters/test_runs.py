@@ -40,9 +40,9 @@ def test_unfinished_cycles_are_seen(store: Store) -> None:
 @settings(max_examples=50, deadline=None)
 @given(plan=schedules(), other=schedules(), value=st.floats(allow_nan=False), at=times, own=st.booleans())
 def test_a_run_comes_back_bit_for_bit(
-    tmp_path_factory: pytest.TempPathFactory, plan: Schedule, other: Schedule, value: float, at: object, own: bool
+    shared_store: Store, plan: Schedule, other: Schedule, value: float, at: object, own: bool
 ) -> None:
-    store = _shared(tmp_path_factory)
+    store = shared_store
     solution = Solution(plan if own else other, value, -value, "optimal", {"energy": value, "starts": 0.1})
     certificate = Certificate("violated", "pandapower", 200, 0.1 + 0.2, WORST, {"default": 3}, (WORST, WORST))
     written = run(
@@ -51,15 +51,6 @@ def test_a_run_comes_back_bit_for_bit(
     )  # fmt: skip
     store.runs.record(written, [])
     assert same(store.runs.get(written.id), written)
-
-
-_open: list[Store] = []
-
-
-def _shared(factory: pytest.TempPathFactory) -> Store:
-    if not _open:
-        _open.append(open_store(factory.mktemp("shared") / "record.db"))
-    return _open[0]
 
 
 @settings(deadline=None)
