@@ -91,7 +91,8 @@ def same_quarter(panel: Panel, days: Days, target: Index, end: Index, lags: Inde
 def like_days(days: Days, target: Index, lags: Index) -> Index:
     """1 where the day `lags` days before is of the same class as the target's, (R, J)."""
     at = np.clip(target[:, None] - PER_DAY * lags[None, :], 0, None)
-    return (days.day_class[at] == days.day_class[target][:, None]).astype(np.int64)
+    alike: Index = (days.day_class[at] == days.day_class[target][:, None]).astype(np.int64)
+    return alike
 
 
 def build(panel: Panel, days: Days, target: Index, end: Index, lead: Index) -> Rows:

@@ -4,7 +4,7 @@ Each booster minimises the pinball loss of its level a, sum of max(a (y - q), (a
 Bassett, Econometrica 46, 1978), by LightGBM's leaf-wise histogram trees (Ke et al., NeurIPS 2017). The nine
 levels of a series share one binned dataset. Crossing quantiles are sorted, which never raises the loss
 (Chernozhukov et al., Econometrica 78, 2010). Series are trained side by side in threads: LightGBM releases
-the interpreter while it builds a tree, so two threads are as fast as two processes and need no start-up.
+the interpreter while it builds a tree, and two processes lose more to start-up and to handing models over.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Progress = Callable[[int, int], None]
 _PARAMETERS: Mapping[str, Any] = {
     "objective": "quantile", "learning_rate": 0.06, "num_leaves": 15, "min_data_in_leaf": 20, "max_bin": 63,
     "feature_fraction": 0.5, "feature_fraction_seed": 1, "seed": 1, "deterministic": True,
-    "force_row_wise": True, "num_threads": 1, "verbosity": -1,
+    "force_col_wise": True, "num_threads": 1, "verbosity": -1,
 }  # fmt: skip
 
 
@@ -67,12 +67,13 @@ def train(data: TrainingSet, levels: Sequence[float], trees: int = TREES) -> Qua
 
 
 def train_many(
-    sets: Mapping[str, TrainingSet], levels: Sequence[float], *, workers: int = 2, progress: Progress | None = None
-) -> dict[str, QuantileModel]:
+    sets: Mapping[str, TrainingSet], levels: Sequence[float],
+    *, trees: int = TREES, workers: int = 2, progress: Progress | None = None,
+) -> dict[str, QuantileModel]:  # fmt: skip
     """Train every series on `workers` threads; `progress(done, total)` after each."""
     models: dict[str, QuantileModel] = {}
     with ThreadPoolExecutor(workers) as pool:
-        running = {pool.submit(train, data, levels): name for name, data in sets.items()}
+        running = {pool.submit(train, data, levels, trees): name for name, data in sets.items()}
         for done, future in enumerate(as_completed(running), start=1):
             models[running[future]] = future.result()
             if progress is not None:
@@ -82,6 +83,7 @@ def train_many(
 
 def save_models(path: Path, models: Mapping[str, QuantileModel]) -> None:
     """Write models to one zip file of LightGBM model texts, replacing it at once."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
     with ZipFile(partial, "w", ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("index.json", json.dumps({name: len(m.boosters) for name, m in models.items()}))

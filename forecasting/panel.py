@@ -53,11 +53,12 @@ class Panel:
 
     @property
     def n(self) -> int:
-        return self.values.shape[1]
+        return int(self.values.shape[1])
 
     def known_at(self, issue: Index) -> Index:
         """How many columns each series knew at the starts of columns `issue` (R,): (S, R)."""
-        return np.clip(np.minimum(issue[None, :] - self.late[:, None], self.end[:, None]), 0, None)
+        known: Index = np.clip(np.minimum(issue[None, :] - self.late[:, None], self.end[:, None]), 0, None)
+        return known
 
     def read(self, at: Index, end: Index) -> Array:
         """Values at columns `at` (S or 1, ...), NaN before the first. Raises LookAhead at or past `end`."""

@@ -9,6 +9,7 @@ known at its issue time, the grid and the number of scenarios: equal inputs give
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import date, datetime
 from pathlib import Path
 
@@ -41,6 +42,17 @@ class _StageCard(BaseModel):
     features: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class _Bound:
+    """A model and the feature columns it reads."""
+
+    model: boosting.QuantileModel
+    use: list[int]
+
+    def predict(self, x: Array) -> Array:
+        return self.model.predict(x[:, self.use])
+
+
 class _Card(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
@@ -57,10 +69,12 @@ class Pipeline:
     def __init__(
         self, models_dir: Path | None = None, *, zone: str = "Europe/Berlin", latitude: float = 53.6,
         longitude: float = 11.4, holidays: Callable[[int], frozenset[date]] = german_holidays, workers: int = 2,
+        trees: int = boosting.TREES,
     ) -> None:  # fmt: skip
         self.calendar = Calendar(zone, latitude, longitude, holidays)
         self.models_dir = models_dir
         self.workers = workers
+        self.trees = trees
         self.scores: dict[str, Score] = {}
         self._trained: dict[Stage, Trained] = {}
         self._dependence: tuple[str, Dependence] | None = None
@@ -87,10 +101,13 @@ class Pipeline:
 
     def _train(self, stage: Stage, history: History, progress: boosting.Progress | None) -> None:
         before = self._trained.get(stage)
-        new = train_stage(stage, history, self.calendar, before, workers=self.workers, progress=progress)
+        new = train_stage(
+            stage, history, self.calendar, before, trees=self.trees, workers=self.workers, progress=progress
+        )
         self._trained = {**self._trained, stage: new}
         if self.models_dir is not None and new is not before:
-            self.save(self.models_dir)
+            boosting.save_models(self.models_dir / f"{stage}.zip", new.models)
+            self._write_card(self.models_dir)
 
     def forecast(self, history: History, grid: TimeGrid, scenarios: int) -> Forecast:
         """Quantiles (S, L, T) and `scenarios` joint scenarios of every series in `history` over `grid`.
@@ -102,9 +119,9 @@ class Pipeline:
         target = _targets(panel, history, grid)
         days = self.calendar.days(panel.first, int(target[-1]) + 2)
         quantiles, modelled = self._modelled(panel, days, target)
-        missing = ~modelled.all(axis=1)
-        if missing.any():
-            naive = self._naive(history, [s for s, m in zip(panel.ids, missing, strict=True) if m], target, panel.first)
+        missing = np.flatnonzero(~modelled.all(axis=1))
+        if len(missing):
+            naive = self._naive(history, [panel.ids[i] for i in missing], target, panel.first)
             quantiles[missing] = np.where(modelled[missing][:, None, :], quantiles[missing], naive)
         dark = days.elevation_deg[target][None, :] < dark_below_deg(panel, days)[:, None]
         quantiles = np.where(dark[:, None, :], 0.0, quantiles)
@@ -123,14 +140,18 @@ class Pipeline:
         usable = panel.filled_share(7 * 96) >= _LEAST_FILLED
         if self._trained and usable.any():
             rows = build(panel, days, target, end, lead)
-            intraday = lead < INTRADAY_STEPS
-            plan: tuple[tuple[Stage, Index], ...] = (
-                ("day_ahead", np.arange(len(target))), ("intraday", np.flatnonzero(intraday)),
-            )  # fmt: skip
-            for stage, steps in plan:
-                _predict(self._trained.get(stage), panel.ids, usable, rows.x[:, steps], out, steps)
-        out[np.broadcast_to(~usable[:, None, None], out.shape)] = np.nan
+            near, far = lead < INTRADAY_STEPS, lead >= INTRADAY_STEPS
+            for i in np.flatnonzero(usable):
+                short, long = self._model("intraday", panel.ids[i]), self._model("day_ahead", panel.ids[i])
+                for model, steps in ((short, near), (long, far if short else near | far)):
+                    if model is not None and steps.any():
+                        out[i][:, steps] = model.predict(rows.x[i][steps])
         return out, np.isfinite(out).all(axis=1)
+
+    def _model(self, stage: Stage, series_id: str) -> _Bound | None:
+        known = self._trained.get(stage)
+        model = known.models.get(series_id) if known else None
+        return _Bound(model, columns(FEATURES[stage])) if model is not None else None
 
     def _naive(self, history: History, ids: list[str], target: Index, first: int) -> Array:
         whole = Panel.of(history, ids)
@@ -157,11 +178,15 @@ class Pipeline:
 
     def save(self, directory: Path) -> None:
         """Write the models of every trained stage and a card with the digests of what they learnt from."""
-        directory.mkdir(parents=True, exist_ok=True)
-        stages: dict[Stage, _StageCard] = {}
         for stage, trained in self._trained.items():
             boosting.save_models(directory / f"{stage}.zip", trained.models)
-            stages[stage] = _StageCard(digest=trained.digest, until=trained.until, features=FEATURES[stage])
+        self._write_card(directory)
+
+    def _write_card(self, directory: Path) -> None:
+        stages = {
+            stage: _StageCard(digest=t.digest, until=t.until, features=FEATURES[stage])
+            for stage, t in self._trained.items()
+        }
         c = self.calendar
         card = _Card(zone=c.zone, latitude=c.latitude, longitude=c.longitude, levels=LEVELS, stages=stages)
         partial = directory / f"{_CARD}.partial"
@@ -194,13 +219,3 @@ def _targets(panel: Panel, history: History, grid: TimeGrid) -> Index:
     if grid.start < history.issued_at:
         raise ValueError(f"the grid starts at {grid.start}, before the issue time {history.issued_at}")
     return np.arange(grid.n, dtype=np.int64) + quarter_of(grid.start) - panel.first
-
-
-def _predict(trained: Trained | None, ids: tuple[str, ...], usable: Array, x: Array, out: Array, steps: Index) -> None:
-    """Write the quantiles of every series with a model into `out` (S, L, T) at `steps`."""
-    if trained is None or not len(steps):
-        return
-    use = columns(FEATURES[trained.stage])
-    for i, name in enumerate(ids):
-        if usable[i] and name in trained.models:
-            out[i][:, steps] = trained.models[name].predict(x[i][:, use])

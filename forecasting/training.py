@@ -29,7 +29,7 @@ INTRADAY_STEPS = 24
 DAY_AHEAD_STEPS = 156
 HISTORY_DAYS = 400
 _FIRST_ISSUE_DAYS = 8
-_ROWS: Mapping[Stage, int] = {"day_ahead": 4500, "intraday": 4500}
+_ROWS: Mapping[Stage, int] = {"day_ahead": 4000, "intraday": 4000}
 _LEAST_ROWS = 500
 _GATE_SHARE = 0.6
 FEATURES: Mapping[Stage, tuple[str, ...]] = {"day_ahead": DAY_AHEAD, "intraday": INTRADAY}
@@ -45,10 +45,10 @@ class Trained:
     models: Mapping[str, boosting.QuantileModel]
 
 
-def data_digest(stage: Stage, panel: Panel, calendar: Calendar) -> str:
+def data_digest(stage: Stage, panel: Panel, calendar: Calendar, trees: int) -> str:
     """A fingerprint of everything the models of `stage` depend on."""
     place = (calendar.zone, calendar.latitude, calendar.longitude)
-    text = repr((stage, place, FEATURES[stage], _ROWS[stage], LEVELS, panel.digest()))
+    text = repr((stage, place, trees, FEATURES[stage], _ROWS[stage], LEVELS, panel.digest()))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -85,16 +85,16 @@ def training_sets(stage: Stage, panel: Panel, days: Days) -> dict[str, boosting.
 
 def train_stage(
     stage: Stage, history: History, calendar: Calendar, known: Trained | None,
-    *, workers: int, progress: boosting.Progress | None,
+    *, trees: int, workers: int, progress: boosting.Progress | None,
 ) -> Trained:  # fmt: skip
     """Models of `stage` from all that `history` knew; `known` itself if it learnt from the same data."""
     panel = Panel.of(history, days=HISTORY_DAYS)
-    digest = data_digest(stage, panel, calendar)
+    digest = data_digest(stage, panel, calendar, trees)
     if known is not None and known.digest == digest:
         if progress is not None:
             progress(len(known.models), len(known.models))
         return known
     days = calendar.days(panel.first, panel.n)
     sets = training_sets(stage, panel, days)
-    models = boosting.train_many(sets, LEVELS, workers=workers, progress=progress)
+    models = boosting.train_many(sets, LEVELS, trees=trees, workers=workers, progress=progress)
     return Trained(stage, digest, history.issued_at, models)

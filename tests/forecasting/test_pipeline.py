@@ -1,0 +1,207 @@
+"""The forecaster as a whole: shapes, bounds, skill, days of changing clocks, save and load."""
+
+from __future__ import annotations
+
+import pickle
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from forecasting.backtest import coverage, pinball
+from forecasting.calendar import quarter_of
+from forecasting.pipeline import Pipeline
+from tests.forecasting.made import START, history, series
+from vpp.domain.errors import DataGap, LookAhead
+from vpp.domain.forecast import LEVELS, History, Series
+from vpp.domain.time import QUARTER, TimeGrid, local_midnight, local_time
+
+TRAINED_DAY = 60
+
+
+@pytest.fixture(scope="module")
+def trained() -> Pipeline:
+    pipeline = Pipeline(trees=60)
+    seen: list[tuple[int, int]] = []
+    pipeline.train_day_ahead(history(TRAINED_DAY), lambda done, total: seen.append((done, total)))
+    pipeline.train_intraday(history(TRAINED_DAY))
+    assert seen == [(i, 5) for i in range(1, 6)]
+    return pipeline
+
+
+def grid_after(past: History, steps: int) -> TimeGrid:
+    return TimeGrid.uniform(past.issued_at, QUARTER, steps)
+
+
+def test_without_models_everything_is_naive() -> None:
+    past = history(30)
+    made = Pipeline().forecast(past, grid_after(past, 152), 10)
+    assert made.source == ("naive",) * 5
+    assert made.quantiles.shape == (5, len(LEVELS), 152)
+    assert made.scenarios.shape == (10, 5, 152)
+    assert np.isfinite(made.quantiles).all()
+
+
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(day=st.integers(43, 77), quarter=st.integers(0, 95), steps=st.integers(1, 160))
+def test_quantiles_are_ordered_and_inside_bounds(trained: Pipeline, day: int, quarter: int, steps: int) -> None:
+    past = history(day, quarter)
+    made = trained.forecast(past, grid_after(past, steps), 5)
+    assert (np.diff(made.quantiles, axis=1) >= 0).all()
+    for values in (made.quantiles.swapaxes(0, 1), made.scenarios):
+        assert np.isfinite(values).all()
+        assert (values >= 0).all()
+        assert (values[:, [made.index["gen:pv"], made.index["gen:wind"]]] <= 1).all()
+
+
+def test_photovoltaics_are_dark_at_night(trained: Pipeline) -> None:
+    past = history(70)
+    grid = grid_after(past, 152)
+    made = trained.forecast(past, grid, 20)
+    days = trained.calendar.days(quarter_of(grid.start), grid.n)
+    night = days.elevation_deg < -6
+    assert night.sum() > 20
+    assert (made.quantiles[made.index["gen:pv"]][:, night] == 0).all()
+    assert (made.scenarios[:, made.index["gen:pv"], night] == 0).all()
+    assert made.mean_of("load:a")[night].min() > 0.1
+
+
+def test_model_beats_the_naive_out_of_sample(trained: Pipeline) -> None:
+    issues = [history(d).issued_at for d in range(62, 77, 2)]
+    scores = trained.score(history(79), issues)
+    assert scores is trained.scores
+    for name in ("load:a", "gen:wind"):
+        assert scores[name].source == "lightgbm"
+        assert scores[name].pinball < scores[name].pinball_naive, name
+    assert 0.6 < scores["load:a"].coverage["90"] <= 1.0
+
+
+def test_intraday_models_know_more_of_the_next_hours(trained: Pipeline) -> None:
+    far, past = Pipeline(trees=40), history(TRAINED_DAY)
+    far.train_day_ahead(History(past.issued_at, {"gen:wind": past.series["gen:wind"]}))
+    loss = {"both": 0.0, "day_ahead": 0.0}
+    truth = series()["gen:wind"].values
+    for day in range(62, 77):
+        past = history(day)
+        actual = truth[day * 96 + 36 :][:12]
+        past = History(past.issued_at, {"gen:wind": past.series["gen:wind"]})
+        for name, pipeline in (("both", trained), ("day_ahead", far)):
+            made = pipeline.forecast(past, grid_after(past, 12), 1)
+            loss[name] += float(pinball(made.quantiles[made.index["gen:wind"]], actual).mean())
+    assert loss["both"] < loss["day_ahead"]
+
+
+@pytest.mark.parametrize(("day", "length"), [(date(2016, 3, 27), 92), (date(2016, 4, 5), 96)])
+def test_forecast_of_a_local_day_from_its_eve(trained: Pipeline, day: date, length: int) -> None:
+    issued = local_time(day - timedelta(days=1), datetime.min.time().replace(hour=10), "Europe/Berlin")
+    end = local_midnight(day + timedelta(days=1), "Europe/Berlin")
+    made = trained.forecast(History(issued, series()), TimeGrid.between(issued, end, QUARTER), 3)
+    assert made.on(TimeGrid.local_day(day, "Europe/Berlin")).quantiles.shape == (5, len(LEVELS), length)
+    noon = made.grid.index_of(local_time(day, datetime.min.time().replace(hour=12), "Europe/Berlin"))
+    assert made.mean_of("load:a")[noon] > 1.1 * made.mean_of("load:a")[noon - 40]
+
+
+def test_an_autumn_day_of_a_hundred_quarters() -> None:
+    start = local_midnight(date(2016, 10, 1), "Europe/Berlin")
+    hour = np.arange(96 * 40) // 4 % 24
+    past = History(local_time(date(2016, 10, 29), datetime.min.time().replace(hour=10), "Europe/Berlin"),
+                   {"s": Series("s", start, 1.0 + hour)})  # fmt: skip
+    grid = TimeGrid.local_day(date(2016, 10, 30), "Europe/Berlin")
+    made = Pipeline().forecast(past, grid, 2)
+    assert made.quantiles.shape == (1, len(LEVELS), 100)
+    assert made.mean_of("s")[-3] == pytest.approx(24.0)
+    assert made.mean_of("s")[41] == pytest.approx(1.0 + 9)
+
+
+def test_correlated_history_gives_correlated_scenarios(trained: Pipeline) -> None:
+    past = history(70)
+    made = trained.forecast(past, grid_after(past, 96), 400)
+    noon = made.scenarios[:, :, 8:24].mean(axis=2)
+    pair = np.corrcoef(noon[:, made.index["load:a"]], noon[:, made.index["load:b"]])[0, 1]
+    alone = np.corrcoef(noon[:, made.index["load:a"]], noon[:, made.index["gen:wind"]])[0, 1]
+    assert pair > 0.5
+    assert abs(alone) < 0.4
+
+
+def test_the_order_of_calls_does_not_matter(trained: Pipeline) -> None:
+    first, second = history(70), history(71, 12)
+    before = trained.forecast(first, grid_after(first, 30), 5)
+    trained.forecast(second, grid_after(second, 30), 5)
+    np.testing.assert_array_equal(trained.forecast(first, grid_after(first, 30), 5).scenarios, before.scenarios)
+
+
+def test_save_load_and_pickle_give_the_same_bits(trained: Pipeline, tmp_path: Path) -> None:
+    past = history(70)
+    made = trained.forecast(past, grid_after(past, 60), 5)
+    trained.save(tmp_path)
+    for other in (Pipeline.load(tmp_path), Pipeline(tmp_path), pickle.loads(pickle.dumps(trained))):
+        again = other.forecast(past, grid_after(past, 60), 5)
+        np.testing.assert_array_equal(again.quantiles, made.quantiles)
+        np.testing.assert_array_equal(again.scenarios, made.scenarios)
+        assert other.trained_until("intraday") == history(TRAINED_DAY).issued_at
+    assert Pipeline(tmp_path, latitude=48.0).trained("day_ahead") == frozenset()
+
+
+def test_equal_data_are_not_learnt_twice(tmp_path: Path) -> None:
+    past = History(history(TRAINED_DAY).issued_at, {"load:a": series()["load:a"]})
+    first = Pipeline(tmp_path, trees=5)
+    first.train_day_ahead(past)
+    again = Pipeline(tmp_path, trees=5)
+    model = again._trained["day_ahead"]
+    again.train_day_ahead(past)
+    assert again._trained["day_ahead"] is model
+    again.train_day_ahead(History(past.issued_at + QUARTER, past.series))
+    assert again._trained["day_ahead"] is not model
+
+
+def test_a_series_gone_silent_falls_back_to_the_naive(trained: Pipeline) -> None:
+    values = series()["load:a"].values.copy()
+    values[65 * 96 :] = np.nan
+    past = history(72, 36, {"load:a": Series("load:a", START, values)})
+    made = trained.forecast(past, grid_after(past, 96), 3)
+    assert made.source == ("naive",)
+    assert made.quantiles.min() > 0.05
+
+
+def test_recent_gaps_are_not_read_as_zero(trained: Pipeline) -> None:
+    truth = series()["load:a"]
+    values = truth.values.copy()
+    values[70 * 96 : 70 * 96 + 36] = np.nan
+    past = history(70, 36, {"load:a": Series("load:a", START, values)})
+    made = trained.forecast(past, grid_after(past, 24), 3)
+    assert made.source == ("lightgbm",)
+    np.testing.assert_allclose(made.mean_of("load:a"), truth.values[70 * 96 + 36 :][:24], rtol=0.35)
+
+
+def test_too_short_a_history_trains_nothing_and_still_forecasts() -> None:
+    pipeline, past = Pipeline(), history(5)
+    pipeline.train_day_ahead(past)
+    assert pipeline.trained("day_ahead") == frozenset()
+    assert set(pipeline.forecast(past, grid_after(past, 96), 2).source) == {"naive"}
+
+
+def test_wrong_grids_and_empty_series_are_refused(trained: Pipeline) -> None:
+    past = history(70)
+    with pytest.raises(ValueError, match="whole UTC quarters"):
+        trained.forecast(past, TimeGrid.uniform(past.issued_at, timedelta(hours=1), 4), 1)
+    with pytest.raises(ValueError, match="before the issue time"):
+        trained.forecast(past, TimeGrid.uniform(past.issued_at - QUARTER, QUARTER, 4), 1)
+    with pytest.raises(DataGap):
+        trained.forecast(
+            History(past.issued_at, {"x": Series("x", START, np.full(9000, np.nan))}), grid_after(past, 4), 1
+        )
+    with pytest.raises(LookAhead):
+        trained.score(past, [past.issued_at + QUARTER])
+
+
+def test_scores_by_hand() -> None:
+    levels = (0.1, 0.5)
+    quantiles = np.array([[1.0, 1.0], [2.0, 2.0]])
+    loss = pinball(quantiles, np.array([3.0, 0.0]), levels)
+    np.testing.assert_allclose(loss, [(0.1 * 2 + 0.5 * 1) / 2, (0.9 * 1 + 0.5 * 2) / 2])
+    band = np.linspace(0.0, 1.0, len(LEVELS))[:, None].repeat(3, axis=1)
+    assert coverage(band, np.array([0.5, np.nan, 0.05]))["90"] == 1.0
+    assert coverage(band, np.array([0.5, np.nan, 0.05]))["50"] == 0.5
