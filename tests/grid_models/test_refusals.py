@@ -43,7 +43,7 @@ FAULTS: list[tuple[str, Callable[[Any], None]]] = [
     ("switch 0: element type 't3'", put("switch", "et", "t3")),
     ("switch 0: impedance z_ohm", put("switch", "z_ohm", 0.1)),
     ("switch 0: bus 3 or bus 77 does not exist", put("switch", "element", 77)),
-    ("bus 0 is no end of line 0", lambda net: pp.create_switch(net, 0, 0, "l")),
+    ("switch 1: bus 0 is no end of line 3", lambda net: net.switch.__setitem__("bus", [3, 0])),
     ("open switch on trafo 0", lambda net: pp.create_switch(net, 1, 0, "t", closed=False)),
     ("trafo 0: tap changer type 'Symmetrical'", put("trafo", "tap_changer_type", "Symmetrical")),
     ("trafo 0: tap step in degrees", put("trafo", "tap_step_degree", 1.0)),
