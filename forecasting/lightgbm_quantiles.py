@@ -9,13 +9,10 @@ the interpreter while it builds a tree, and two processes lose more to start-up 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
-from zipfile import ZIP_DEFLATED, ZipFile
 
 import lightgbm
 import numpy as np
@@ -81,25 +78,11 @@ def train_many(
     return {name: models[name] for name in sets}
 
 
-def save_models(path: Path, models: Mapping[str, QuantileModel]) -> None:
-    """Write models to one zip file of LightGBM model texts, replacing it at once."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".partial")
-    with ZipFile(partial, "w", ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("index.json", json.dumps({name: len(m.boosters) for name, m in models.items()}))
-        for i, model in enumerate(models.values()):
-            for j, booster in enumerate(model.boosters):
-                archive.writestr(f"{i}/{j}", booster.model_to_string())
-    partial.replace(path)
+def to_texts(model: QuantileModel) -> list[str]:
+    """The boosters as LightGBM's model texts."""
+    return [str(b.model_to_string()) for b in model.boosters]
 
 
-def load_models(path: Path) -> dict[str, QuantileModel]:
-    """Read what `save_models` wrote."""
-    with ZipFile(path) as archive:
-        index: dict[str, int] = json.loads(archive.read("index.json"))
-
-        def boosters(i: int, count: int) -> Iterator[lightgbm.Booster]:
-            for j in range(count):
-                yield lightgbm.Booster(model_str=archive.read(f"{i}/{j}").decode())
-
-        return {name: QuantileModel(tuple(boosters(i, n))) for i, (name, n) in enumerate(index.items())}
+def from_texts(texts: Sequence[str]) -> QuantileModel:
+    """The model that `to_texts` wrote."""
+    return QuantileModel(tuple(lightgbm.Booster(model_str=text) for text in texts))

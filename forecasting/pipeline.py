@@ -14,9 +14,9 @@ from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from forecasting import lightgbm_quantiles as boosting
+from forecasting import model_files
 from forecasting.backtest import Score, rolling_scores
 from forecasting.calendar import Calendar, Days, Index, german_holidays, quarter_of
 from forecasting.features import build, columns
@@ -24,22 +24,21 @@ from forecasting.naive import naive_quantiles
 from forecasting.night import dark_below_deg
 from forecasting.panel import Panel
 from forecasting.scenarios import Dependence, copula, dependence, from_quantiles, seed_of
-from forecasting.training import FEATURES, INTRADAY_STEPS, Stage, Trained, train_stage
+from forecasting.training import (
+    FEATURES,
+    HISTORY_DAYS,
+    INTRADAY_STEPS,
+    Stage,
+    Trained,
+    data_digest,
+    train_stage,
+)
 from vpp.domain.forecast import LEVELS, Forecast, History
 from vpp.domain.time import Array, TimeGrid
 
 _RECENT_DAYS = 42
 _DEPENDENCE_DAYS = 36
 _LEAST_FILLED = 0.5
-_CARD = "models.json"
-
-
-class _StageCard(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    digest: str
-    until: AwareDatetime
-    features: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -53,18 +52,12 @@ class _Bound:
         return self.model.predict(x[:, self.use])
 
 
-class _Card(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    zone: str
-    latitude: float
-    longitude: float
-    levels: tuple[float, ...]
-    stages: dict[Stage, _StageCard]
-
-
 class Pipeline:
-    """Implements `vpp.domain.ports.Forecaster`. With `models_dir`, models are read from and written to it."""
+    """Implements `vpp.domain.ports.Forecaster`.
+
+    With `models_dir`, what was learnt from equal data before is read from there instead of trained again.
+    A model never serves an issue time before the end of the data it learnt from.
+    """
 
     def __init__(
         self, models_dir: Path | None = None, *, zone: str = "Europe/Berlin", latitude: float = 53.6,
@@ -78,8 +71,6 @@ class Pipeline:
         self.scores: dict[str, Score] = {}
         self._trained: dict[Stage, Trained] = {}
         self._dependence: tuple[str, Dependence] | None = None
-        if models_dir is not None and (models_dir / _CARD).exists():
-            self._read(models_dir)
 
     def trained(self, stage: Stage) -> frozenset[str]:
         """The series that have models of `stage`."""
@@ -100,14 +91,22 @@ class Pipeline:
         self._train("intraday", history, progress)
 
     def _train(self, stage: Stage, history: History, progress: boosting.Progress | None) -> None:
-        before = self._trained.get(stage)
-        new = train_stage(
-            stage, history, self.calendar, before, trees=self.trees, workers=self.workers, progress=progress
-        )
-        self._trained = {**self._trained, stage: new}
-        if self.models_dir is not None and new is not before:
-            boosting.save_models(self.models_dir / f"{stage}.zip", new.models)
-            self._write_card(self.models_dir)
+        panel = Panel.of(history, days=HISTORY_DAYS)
+        digest = data_digest(stage, panel, self.calendar, self.trees)
+        known = self._trained.get(stage)
+        if known is None or known.digest != digest:
+            known = model_files.find(self.models_dir, stage, digest) if self.models_dir else None
+        if known is not None:
+            if progress is not None:
+                progress(len(known.models), len(known.models))
+        else:
+            known = train_stage(
+                stage, panel, history.issued_at, self.calendar,
+                trees=self.trees, workers=self.workers, progress=progress,
+            )  # fmt: skip
+            if self.models_dir is not None:
+                model_files.keep(self.models_dir, known, self.calendar)
+        self._trained = {**self._trained, stage: known}
 
     def forecast(self, history: History, grid: TimeGrid, scenarios: int) -> Forecast:
         """Quantiles (S, L, T) and `scenarios` joint scenarios of every series in `history` over `grid`.
@@ -118,7 +117,7 @@ class Pipeline:
         panel = Panel.of(history, days=_RECENT_DAYS)
         target = _targets(panel, history, grid)
         days = self.calendar.days(panel.first, int(target[-1]) + 2)
-        quantiles, modelled = self._modelled(panel, days, target)
+        quantiles, modelled = self._modelled(history.issued_at, panel, days, target)
         missing = np.flatnonzero(~modelled.all(axis=1))
         if len(missing):
             naive = self._naive(history, [panel.ids[i] for i in missing], target, panel.first)
@@ -132,7 +131,7 @@ class Pipeline:
             tuple("lightgbm" if m.all() else "lightgbm+naive" if m.any() else "naive" for m in modelled),
         )  # fmt: skip
 
-    def _modelled(self, panel: Panel, days: Days, target: Index) -> tuple[Array, Array]:
+    def _modelled(self, now: datetime, panel: Panel, days: Days, target: Index) -> tuple[Array, Array]:
         """Model quantiles (S, L, T), NaN without a model, and where there are any (S, T)."""
         out = np.full((len(panel.ids), len(LEVELS), len(target)), np.nan)
         lead = target - panel.n
@@ -142,15 +141,15 @@ class Pipeline:
             rows = build(panel, days, target, end, lead)
             near, far = lead < INTRADAY_STEPS, lead >= INTRADAY_STEPS
             for i in np.flatnonzero(usable):
-                short, long = self._model("intraday", panel.ids[i]), self._model("day_ahead", panel.ids[i])
+                short, long = (self._model(s, panel.ids[i], now) for s in ("intraday", "day_ahead"))
                 for model, steps in ((short, near), (long, far if short else near | far)):
                     if model is not None and steps.any():
                         out[i][:, steps] = model.predict(rows.x[i][steps])
         return out, np.isfinite(out).all(axis=1)
 
-    def _model(self, stage: Stage, series_id: str) -> _Bound | None:
+    def _model(self, stage: Stage, series_id: str, now: datetime) -> _Bound | None:
         known = self._trained.get(stage)
-        model = known.models.get(series_id) if known else None
+        model = known.models.get(series_id) if known and known.until <= now else None
         return _Bound(model, columns(FEATURES[stage])) if model is not None else None
 
     def _naive(self, history: History, ids: list[str], target: Index, first: int) -> Array:
@@ -177,39 +176,20 @@ class Pipeline:
         return self.scores
 
     def save(self, directory: Path) -> None:
-        """Write the models of every trained stage and a card with the digests of what they learnt from."""
+        """Write the models of every trained stage with the digest of what they learnt from."""
         for stage, trained in self._trained.items():
-            boosting.save_models(directory / f"{stage}.zip", trained.models)
-        self._write_card(directory)
-
-    def _write_card(self, directory: Path) -> None:
-        stages = {
-            stage: _StageCard(digest=t.digest, until=t.until, features=FEATURES[stage])
-            for stage, t in self._trained.items()
-        }
-        c = self.calendar
-        card = _Card(zone=c.zone, latitude=c.latitude, longitude=c.longitude, levels=LEVELS, stages=stages)
-        partial = directory / f"{_CARD}.partial"
-        partial.write_text(card.model_dump_json(indent=2))
-        partial.replace(directory / _CARD)
+            model_files.write(directory / f"{stage}.zip", trained, self.calendar)
 
     @classmethod
     def load(cls, directory: Path) -> Pipeline:
-        """The pipeline that `save` wrote; it does not write there again. Raises FileNotFoundError."""
-        card = _Card.model_validate_json((directory / _CARD).read_text())
+        """The pipeline that `save` wrote, with the holidays of Germany. Raises FileNotFoundError."""
+        stored = [model_files.read(path) for path in sorted(directory.glob("*.zip"))]
+        if not stored:
+            raise FileNotFoundError(f"no models in {directory}")
+        card = stored[0][0]
         pipeline = cls(zone=card.zone, latitude=card.latitude, longitude=card.longitude)
-        pipeline._read(directory)
+        pipeline._trained = {trained.stage: trained for _, trained in stored}
         return pipeline
-
-    def _read(self, directory: Path) -> None:
-        card = _Card.model_validate_json((directory / _CARD).read_text())
-        c = self.calendar
-        if (card.zone, card.latitude, card.longitude, card.levels) != (c.zone, c.latitude, c.longitude, LEVELS):
-            return
-        for stage, entry in card.stages.items():
-            if entry.features == FEATURES[stage]:
-                models = boosting.load_models(directory / f"{stage}.zip")
-                self._trained[stage] = Trained(stage, entry.digest, entry.until, models)
 
 
 def _targets(panel: Panel, history: History, grid: TimeGrid) -> Index:

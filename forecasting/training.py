@@ -20,7 +20,7 @@ from forecasting import lightgbm_quantiles as boosting
 from forecasting.calendar import Calendar, Days, Index
 from forecasting.features import DAY_AHEAD, INTRADAY, build, columns
 from forecasting.panel import Panel
-from vpp.domain.forecast import LEVELS, History
+from vpp.domain.forecast import LEVELS
 from vpp.domain.time import Array
 
 Stage = Literal["day_ahead", "intraday"]
@@ -84,17 +84,10 @@ def training_sets(stage: Stage, panel: Panel, days: Days) -> dict[str, boosting.
 
 
 def train_stage(
-    stage: Stage, history: History, calendar: Calendar, known: Trained | None,
+    stage: Stage, panel: Panel, until: datetime, calendar: Calendar,
     *, trees: int, workers: int, progress: boosting.Progress | None,
 ) -> Trained:  # fmt: skip
-    """Models of `stage` from all that `history` knew; `known` itself if it learnt from the same data."""
-    panel = Panel.of(history, days=HISTORY_DAYS)
-    digest = data_digest(stage, panel, calendar, trees)
-    if known is not None and known.digest == digest:
-        if progress is not None:
-            progress(len(known.models), len(known.models))
-        return known
-    days = calendar.days(panel.first, panel.n)
-    sets = training_sets(stage, panel, days)
+    """Models of `stage` from what `panel` holds, known at `until`."""
+    sets = training_sets(stage, panel, calendar.days(panel.first, panel.n))
     models = boosting.train_many(sets, LEVELS, trees=trees, workers=workers, progress=progress)
-    return Trained(stage, digest, history.issued_at, models)
+    return Trained(stage, data_digest(stage, panel, calendar, trees), until, models)

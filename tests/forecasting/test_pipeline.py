@@ -137,24 +137,45 @@ def test_save_load_and_pickle_give_the_same_bits(trained: Pipeline, tmp_path: Pa
     past = history(70)
     made = trained.forecast(past, grid_after(past, 60), 5)
     trained.save(tmp_path)
-    for other in (Pipeline.load(tmp_path), Pipeline(tmp_path), pickle.loads(pickle.dumps(trained))):
+    for other in (Pipeline.load(tmp_path), pickle.loads(pickle.dumps(trained))):
         again = other.forecast(past, grid_after(past, 60), 5)
         np.testing.assert_array_equal(again.quantiles, made.quantiles)
         np.testing.assert_array_equal(again.scenarios, made.scenarios)
         assert other.trained_until("intraday") == history(TRAINED_DAY).issued_at
-    assert Pipeline(tmp_path, latitude=48.0).trained("day_ahead") == frozenset()
+    with pytest.raises(FileNotFoundError):
+        Pipeline.load(tmp_path / "nothing")
+
+
+def test_a_model_never_serves_an_issue_time_before_its_data_end(trained: Pipeline) -> None:
+    before, after = history(TRAINED_DAY, 35), history(TRAINED_DAY, 36)
+    assert set(trained.forecast(before, grid_after(before, 30), 2).source) == {"naive"}
+    assert set(trained.forecast(after, grid_after(after, 30), 2).source) == {"lightgbm"}
 
 
 def test_equal_data_are_not_learnt_twice(tmp_path: Path) -> None:
     past = History(history(TRAINED_DAY).issued_at, {"load:a": series()["load:a"]})
-    first = Pipeline(tmp_path, trees=5)
+    later = History(past.issued_at + QUARTER, past.series)
+    first, again = Pipeline(tmp_path, trees=5), Pipeline(tmp_path, trees=5)
     first.train_day_ahead(past)
-    again = Pipeline(tmp_path, trees=5)
-    model = again._trained["day_ahead"]
+    written = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
+    assert len(written) == 1
     again.train_day_ahead(past)
-    assert again._trained["day_ahead"] is model
-    again.train_day_ahead(History(past.issued_at + QUARTER, past.series))
-    assert again._trained["day_ahead"] is not model
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()} == written
+    made = [p.forecast(past, grid_after(past, 48), 2).quantiles for p in (first, again)]
+    np.testing.assert_array_equal(*made)
+    again.train_day_ahead(later)
+    assert again.trained_until("day_ahead") == later.issued_at
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_damaged_model_file_is_trained_again(tmp_path: Path) -> None:
+    past = History(history(TRAINED_DAY).issued_at, {"load:a": series()["load:a"]})
+    Pipeline(tmp_path, trees=3).train_day_ahead(past)
+    (path,) = tmp_path.iterdir()
+    path.write_bytes(path.read_bytes()[:1000])
+    again = Pipeline(tmp_path, trees=3)
+    again.train_day_ahead(past)
+    assert again.trained("day_ahead") == {"load:a"}
 
 
 def test_a_series_gone_silent_falls_back_to_the_naive(trained: Pipeline) -> None:
