@@ -267,13 +267,14 @@ def group_rows(asset_ids: Sequence[str], members: Sequence[str], steps: int) -> 
 def columns_of(problem: Problem, block: str, label: str) -> Ints:
     """Positions of one column group in the stacked problem. Raises KeyError."""
     for found, first in zip(problem.blocks, problem.column_start, strict=True):
-        for group, start in _groups(found, first):
+        for group, start in groups(found, first):
             if (found.name, group.label) == (block, label):
                 return np.arange(start, start + group.size)
     raise KeyError(f"{block}/{label}")
 
 
-def _groups(block: Block, first: int) -> Iterator[tuple[Columns, int]]:
+def groups(block: Block, first: int) -> Iterator[tuple[Columns, int]]:
+    """Column groups of a block whose columns begin at `first`, each with its own first column."""
     for group in block.columns:
         yield group, first
         first += group.size
@@ -283,7 +284,7 @@ def cost_terms(problem: Problem, x: Array) -> dict[str, float]:
     """Money spent by term; they add up to the objective. A block's offset counts to its first term."""
     terms: dict[str, float] = {}
     for block, first in zip(problem.blocks, problem.column_start, strict=True):
-        for group, start in _groups(block, first):
+        for group, start in groups(block, first):
             spent = float(problem.cost[start : start + group.size] @ x[start : start + group.size])
             terms[group.term] = terms.get(group.term, 0.0) + spent
         if block.offset:

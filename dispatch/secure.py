@@ -40,7 +40,7 @@ EXCESS_EUR_PER_MWH = 20_000.0
 EXCESS_MW = 1e-6
 NEAR_PCT = 97.0
 DEEPER, DEEPEST_PCT = 0.25, 0.2
-SETTLE_SHARE, FIRST_MIP_SHARE = 0.4, 0.7
+SETTLE_SHARE, FIRST_MIP_SHARE = 0.4, 0.6
 SMALL = 1e-7
 
 
@@ -145,7 +145,7 @@ class _Loop:
 
     def _commit(self) -> tuple[Raw, _Found]:
         """The MIP, then repairs by LP with its commitment; the MIP again where a limit stays exceeded."""
-        plan = self._mip(FIRST_MIP_SHARE * self.left_s, None)
+        plan = self._mip(FIRST_MIP_SHARE * self.left_s)
         found = self._check(plan)
         best = plan, found
         for _ in range(self.max_rounds):
@@ -155,18 +155,37 @@ class _Loop:
                 with self._timed("solve"):
                     plan = self.living.solve_fixed(plan.x, self.left_s)
                 if self._exceeded(plan.x).any() and not self._exceeded(best[0].x).any():
-                    plan = self._mip(self.left_s / 2, plan.x)
+                    plan = self._mip(self.left_s / 2)
             except NotSolved:
                 break
             found = self._check(plan)
             best = min((plan, found), best, key=lambda b: b[1].excess)
         return best
 
-    def _mip(self, deadline_s: float, start: Array | None) -> Raw:
+    def _mip(self, deadline_s: float) -> Raw:
+        """The MIP near the relaxation, then the whole one where the gap is still too wide, with duals."""
+        until = self.left_s - deadline_s
+        relaxed = self._lp()
         with self._timed("solve"):
-            raw = self.living.solve_mip(deadline_s, self.rel_gap, start)
-            self.bound = max(self.bound, raw.bound)
-            return self.living.solve_fixed(raw.x, max(self.left_s, 1.0))
+            start: Raw | None = None
+            try:
+                start = self.living.solve_near(relaxed.x, deadline_s / 2, self.rel_gap)
+                if self._gap(start.objective) <= self.rel_gap:
+                    return self.living.solve_fixed(start.x, max(self.left_s, 1.0))
+            except NotSolved:
+                pass
+            try:
+                raw = self.living.solve_mip(self.left_s - until, self.rel_gap, start.x if start else None)
+                self.bound = max(self.bound, raw.bound)
+                best = raw if start is None or raw.objective <= start.objective else start
+            except NotSolved:
+                if start is None:
+                    raise
+                best = start
+            return self.living.solve_fixed(best.x, max(self.left_s, 1.0))
+
+    def _gap(self, objective: float) -> float:
+        return (objective - min(self.bound, objective)) / max(1.0, abs(objective))
 
     def _check(self, raw: Raw) -> _Found:
         if self.network is None or self.exposure is None:
@@ -226,8 +245,13 @@ class _Loop:
         count = len(self.problem.asset_ids)
         tan_phi = self.exposure.tan_phi if self.exposure else np.zeros(count)
         bound = min(self.bound, raw.objective)
-        gap = (raw.objective - bound) / max(1.0, abs(raw.objective))
-        status = "violated" if found.violations else "optimal" if gap <= self.rel_gap + SMALL else "feasible"
+        status = (
+            "violated"
+            if found.violations
+            else "optimal"
+            if self._gap(raw.objective) <= self.rel_gap + SMALL
+            else "feasible"
+        )
         grown = self.living.problem
         x = np.concatenate([raw.x, np.zeros(grown.columns - len(raw.x))])
         duals = (

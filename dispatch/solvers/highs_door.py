@@ -2,29 +2,35 @@
 
 Cuts settle on a living LP, which keeps its basis when rows are added; the MIP is a fresh instance with
 the rows of that moment. HiGHS counts `time_limit` over the life of an instance, so it is set to the
-time already run plus what remains. A solution is used only after its status and after it was checked
-against the bounds, the rows and integrality here: anything else is NotSolved.
+time already run plus what remains. A first plan comes from the MIP near the relaxation: integers that
+the relaxation settles for some steps around are taken from it. A solution is used only after its
+status and after it was checked against the bounds, the rows and integrality: anything else is NotSolved.
 
+E. Danna, E. Rothberg, C. Le Pape, Exploring relaxation induced neighborhoods, Math. Prog. 102 (2005);
 Q. Huangfu, J. A. J. Hall, Parallelizing the dual revised simplex method, Math. Prog. Comp. 10 (2018).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import highspy
 import numpy as np
+from numpy.typing import NDArray
 
 from dispatch.block import Block, Rows
-from dispatch.problem import Infeasible, Ints, Problem, check_solution, with_block, with_rows
+from dispatch.problem import Infeasible, Ints, Problem, check_solution, groups, with_block, with_rows
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
 THREADS: Final = 1
 ROWWISE, MINIMISE = 2, 1
 NEVER_S: Final = 1e6
+FEASIBLE: Final = 2
+NEAR_STEPS: Final = 3
+INTEGRAL: Final = 1e-6
 
 
 @dataclass(frozen=True)
@@ -109,18 +115,49 @@ class Living:
         if not len(self._integers):
             return self.solve_lp(deadline_s)
         highs = _loaded(self.problem, integral=True)
-        highs.setOptionValue("mip_rel_gap", rel_gap)
         if start is not None:
             values = np.round(np.asarray(start, dtype=float)[self._integers])
             highs.setSolution(len(values), self._integers, values)
+        return self._integral(highs, deadline_s, rel_gap)
+
+    def solve_near(self, relaxed: Array, deadline_s: float, rel_gap: float, steps: int = NEAR_STEPS) -> Raw:
+        """The problem with every integer fixed that the relaxation settles, and its neighbours in time too.
+
+        What stays free is within `steps` of a fractional value. The plan is feasible for the whole
+        problem; its `bound` is -inf. Raises Infeasible or NotSolved.
+        """
+        settled = _settled(self.problem, relaxed, steps)
+        values = np.round(relaxed[settled])
+        highs = _loaded(self.problem, integral=True)
+        highs.setOptionValue("mip_root_presolve_only", True)
+        if len(values):
+            _done(highs.changeColsBounds(len(values), settled, values, values))
+        return replace(self._integral(highs, deadline_s, rel_gap), bound=-np.inf)
+
+    def _integral(self, highs: Any, deadline_s: float, rel_gap: float) -> Raw:
+        highs.setOptionValue("mip_rel_gap", rel_gap)
         status, info = _run(highs, deadline_s), highs.getInfo()
         late = status == highspy.HighsModelStatus.kTimeLimit
-        if status != highspy.HighsModelStatus.kOptimal and not (late and info.primal_solution_status == 2):
+        if status != highspy.HighsModelStatus.kOptimal and not (late and info.primal_solution_status == FEASIBLE):
             _refuse(status)
         x = np.array(highs.getSolution().col_value)
         check_solution(self.problem, x, integral=True)
         objective, bound = float(info.objective_function_value), float(info.mip_dual_bound)
         return Raw(x, None, objective, min(bound, objective), "time_limit" if late else "optimal")
+
+
+def _settled(problem: Problem, relaxed: Array, steps: int) -> NDArray[np.int32]:
+    """Integer columns whose relaxed values are integral from `steps` before to `steps` after."""
+    settled = [np.empty(0, dtype=np.int64)]
+    for block, first in zip(problem.blocks, problem.column_start, strict=True):
+        for group, start in groups(block, first):
+            if group.integer:
+                value = relaxed[start : start + group.size].reshape(group.shape)
+                open_ = np.abs(value - np.round(value)) > INTEGRAL
+                width = np.ones(2 * steps + 1)
+                near = np.array([np.convolve(row, width, mode="full")[steps:-steps] > 0.5 for row in open_])
+                settled.append(start + np.flatnonzero(~near))
+    return np.concatenate(settled).astype(np.int32)
 
 
 def _loaded(problem: Problem, *, integral: bool) -> Any:

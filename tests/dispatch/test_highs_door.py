@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dispatch.block import INF, Rows
-from dispatch.problem import Infeasible, Problem, assemble, check_solution, group_rows
+from dispatch.problem import Infeasible, Problem, assemble, check_solution, group_rows, with_rows
 from dispatch.products.energy import bid_energy
 from dispatch.solvers.highs_door import Living
 from tests.dispatch.tiny import battery, generator, grid, load, mill
@@ -17,12 +17,12 @@ from vpp.domain.errors import NotSolved
 ON = grid(8)
 PRICE = np.array([10.0, 10, 20, 20, 80, 80, 40, 40])
 FOREVER = 60.0
+IDS = ("m", "b", "l")
 
 
 def plant() -> Problem:
-    ids = ("m", "b", "l")
     blocks = [mill("m", ON, 2.0, runs=3), battery("b", ON, 1.0, 1.0, 0.5), load("l", np.ones(8))]
-    return assemble(ON, ids, [*blocks, bid_energy(ids, ids, ON, PRICE)])
+    return assemble(ON, IDS, [*blocks, bid_energy(IDS, IDS, ON, PRICE)])
 
 
 def test_the_mip_finds_the_optimum_known_by_hand() -> None:
@@ -69,7 +69,7 @@ def test_duals_are_the_change_of_the_objective_with_the_row() -> None:
 
 
 def test_rows_added_to_the_living_lp_equal_a_fresh_one() -> None:
-    cap = Rows("cap", -2.5, INF, injection=group_rows(("m", "b", "l"), ("m", "b", "l"), 8))
+    cap = Rows("cap", -2.5, INF, injection=group_rows(IDS, IDS, 8))
     living = Living(plant())
     before = living.solve_lp(FOREVER).objective
     living.add_rows(cap)
@@ -79,13 +79,34 @@ def test_rows_added_to_the_living_lp_equal_a_fresh_one() -> None:
     assert living.solve_mip(FOREVER, 0.0, start=after.x).objective >= after.objective - 1e-6
 
 
+def test_the_mip_near_the_relaxation_is_feasible_for_the_whole_and_claims_no_bound() -> None:
+    problem = with_rows(plant(), Rows("cap", -2.4, INF, injection=group_rows(IDS, IDS, 8)))
+    living = Living(problem)
+    relaxed, whole = living.solve_lp(FOREVER), living.solve_mip(FOREVER, 0.0)
+    near = living.solve_near(relaxed.x, FOREVER, 0.0, steps=1)
+    check_solution(problem, near.x, integral=True)
+    assert near.objective >= whole.objective - 1e-6
+    assert near.bound == -INF
+    everything_free = living.solve_near(relaxed.x, FOREVER, 0.0, steps=8)
+    assert everything_free.objective == pytest.approx(whole.objective)
+
+
+def test_what_the_relaxation_settles_stays() -> None:
+    problem = plant()
+    relaxed = Living(problem).solve_mip(FOREVER, 0.0).x.copy()
+    ran = np.round(relaxed[:8])
+    relaxed[7] = 0.5
+    near = Living(problem).solve_near(relaxed, FOREVER, 0.0, steps=1)
+    np.testing.assert_allclose(near.x[:6], ran[:6], atol=1e-6)
+
+
 def test_infeasible_late_and_unbounded_raise() -> None:
     living = Living(plant())
     with pytest.raises(NotSolved, match="late"):
         living.solve_lp(0.0)
     with pytest.raises(NotSolved, match="late"):
         living.solve_mip(1e-9, 0.0)
-    living.add_rows(Rows("never", 99.0, INF, injection=group_rows(("m", "b", "l"), ("m", "b", "l"), 8)))
+    living.add_rows(Rows("never", 99.0, INF, injection=group_rows(IDS, IDS, 8)))
     with pytest.raises(Infeasible):
         living.solve_lp(FOREVER)
     with pytest.raises(Infeasible):
