@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from adapters.store import Store
@@ -43,6 +43,7 @@ def row(quarter: int, mw: float = 0.25, known_at: datetime | None = None, point:
     return MeterRow(point, start, 15, mw, known_at or start + QUARTER)
 
 
+@example(first=NOW, second=NOW + timedelta(microseconds=1))
 @given(first=times, second=times)
 def test_time_text_is_exact_and_sorts_like_time(first: datetime, second: datetime) -> None:
     assert moment(stamp(first)) == first

@@ -58,8 +58,9 @@ def test_late_ones_are_expired_and_not_sent(store: Store, server: DeviceServer, 
 
 
 def test_a_failed_pump_is_made_good_by_the_next(store: Store, server: DeviceServer, devices: ModbusDevices) -> None:
-    record(store, server)
     relay, mark = Relay(store, devices), store.commands.mark
+    assert relay.pump(NOW) == []
+    record(store, server)
     store.commands.mark = lambda outcomes: 1 / 0  # type: ignore[method-assign,assignment,return-value]
     with pytest.raises(ZeroDivisionError):
         relay.pump(NOW)
