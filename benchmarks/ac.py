@@ -1,6 +1,6 @@
 """Batch AC power flow of the demo network against a pandapower loop and power-grid-model.
 
-`python benchmarks/ac.py` solves 96 steps x 50 scenarios at held taps and prints one JSON object as
+`python -m benchmarks.ac` solves 96 steps x 50 scenarios at held taps and prints one JSON object as
 its last line. The pandapower loop is timed on a sample of the cases and scaled; all engines are
 compared on the voltages they find. power-grid-model is left out where it is not installed.
 """
@@ -56,9 +56,7 @@ def batch(network: AcNetwork, grid: TimeGrid, p: Array, q: Array) -> tuple[Flow,
 
 def pandapower_loop(network: AcNetwork, flow: Flow, sample: int) -> tuple[float, float]:
     """Seconds a case and greatest voltage difference over the first `sample` steps of case 0."""
-    few = Flow(flow.grid.part(0, sample), *(a[:1, :sample] for a in (
-        flow.p_mw, flow.q_mvar, flow.vm_pu, flow.loading_pct, flow.taps, flow.converged
-    )))  # fmt: skip
+    few, _ = batch(network, flow.grid.part(0, sample), flow.p_mw[:1, :sample], flow.q_mvar[:1, :sample])
     network.verdict(few)
     started = time.perf_counter()
     answer = network.verdict(few)
@@ -83,11 +81,11 @@ def power_grid_model(network: AcNetwork, flow: Flow) -> tuple[float, float] | No
     model = pgm.PowerGridModel({**pgm_branches(pgm, engine), "sym_load": loads})
     started = time.perf_counter()
     out = model.calculate_power_flow(
-        update_data={"sym_load": update}, threading=0, error_tolerance=1e-10,
-        output_component_types=["node", "generic_branch"],
+        update_data={pgm.ComponentType.sym_load: update}, threading=0, error_tolerance=1e-10,
+        output_component_types=[pgm.ComponentType.node, pgm.ComponentType.generic_branch],
     )  # fmt: skip
     seconds = time.perf_counter() - started
-    found = out["node"]["u_pu"][:, node[used]]
+    found = out[pgm.ComponentType.node]["u_pu"][:, node[used]]
     return seconds, float(np.abs(found - flow.vm_pu.reshape(cases, -1)[:, used]).max())
 
 

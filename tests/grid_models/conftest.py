@@ -100,7 +100,8 @@ def solve_pandapower(net: Any, p_mw: Array, q_mvar: Array, taps: Any) -> tuple[A
 def with_extra(demo: Demo, model: GridModel, extra_mw: float, tan_phi: float = 0.2) -> tuple[Array, Array]:
     """Demo injections with `extra_mw` consumption spread evenly on buses 90-106 at midday."""
     p, q = demo.p_mw.copy(), demo.q_mvar.copy()
-    at = np.ix_(demo.midday, [model.network.buses.index(b) for b in range(90, 107)])
+    buses = np.array([model.network.buses.index(b) for b in range(90, 107)])
+    at = np.ix_(np.flatnonzero(demo.midday), buses)
     p[at] -= extra_mw / 17
     q[at] -= extra_mw * tan_phi / 17
     return p, q

@@ -102,5 +102,5 @@ def test_following_the_cuts_ends_in_a_clean_flow(model: GridModel, stressed: Flo
             right.append(cut.limit - cut.dp @ p[0, 0] - cut.dq @ q[0, 0])
         answer = linprog(np.ones(len(buses)), A_ub=rows, b_ub=right, bounds=(0.0, 7.0 / 17))
         assert answer.status == 0
-        shed = answer.x
+        shed = np.asarray(answer.x)
     assert not model.network.violations(flow) and 0.5 < shed.sum() < 7.0
