@@ -35,14 +35,14 @@ import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field
 
 from dispatch.assets._inputs import ids, parameter, trajectories
-from dispatch.block import AssetResult, Block, Columns, Context, Reader, Rows, eye, stack
+from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, eye, stack
 from vpp.domain.portfolio import Asset, AssetState
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "price_elastic"
 INPUTS = ("load_mw",)
 SEGMENTS = 6
-REFERENCE, REDUCED, ADDED = range(3)
+CONSUMED, MOVED, REDUCED, ADDED = range(4)
 
 
 class Params(BaseModel):
@@ -71,23 +71,29 @@ class Params(BaseModel):
 
 
 def block(fleet: Sequence[Asset], context: Context) -> Block:
-    """Columns reference (n, T), reduced and added (n * SEGMENTS, T), MW. Raises DataGap where a load is missing."""
+    """Columns consumed and moved (n, T), reduced and added (n * SEGMENTS, T), MW.
+
+    The two sums stand in columns of their own, so that no other row repeats the band of what comes
+    back. Raises DataGap where a load is missing.
+    """
     load, grid = np.maximum(trajectories(fleet, context, "load_mw"), 0.0), context.grid
     n, steps = load.shape
-    back = _rebound(fleet, grid)
+    size, back = n * steps, _rebound(fleet, grid)
     returned = (np.tile(grid.hours, n) @ back).reshape(n, steps) / grid.hours
-    reduced = _segments("reduced", fleet, load, grid, "min_share", returned)
-    added = _segments("added", fleet, load, grid, "max_share", returned)
-    columns = (Columns("reference", (n, steps), load.ravel(), load.ravel(), term="comfort"), reduced, added)
-    sizes = [c.size for c in columns]
-    collect = sp.csr_array(sp.kron(sp.kron(sp.eye_array(n), np.ones((1, SEGMENTS))), sp.eye_array(steps)))
-    effect = sp.csr_array(sp.csr_array(eye(n * steps) - back) @ collect)
-    consumption = stack(sizes, {REFERENCE: eye(n * steps), REDUCED: sp.csr_array(-effect), ADDED: effect}, n * steps)
     low, high = (parameter(fleet, name) * load for name in ("min_share", "max_share"))
-    rows: tuple[Rows, ...] = ()
-    if parameter(fleet, "substitution").any():
-        rows = (Rows("consumption", low.ravel(), high.ravel(), own=consumption),)
-    return Block(NAME, columns, rows, ids(fleet), sp.csr_array(-consumption), read=_reader(fleet, load))
+    columns = (
+        Columns("consumed", (n, steps), low.ravel(), high.ravel(), term="comfort"),
+        Columns("moved", (n, steps), -INF, INF, term="comfort"),
+        _segments("reduced", fleet, load, grid, "min_share", returned),
+        _segments("added", fleet, load, grid, "max_share", returned),
+    )
+    sizes, one = [c.size for c in columns], eye(size)
+    collect = sp.csr_array(sp.kron(sp.kron(sp.eye_array(n), np.ones((1, SEGMENTS))), sp.eye_array(steps)))
+    moved = stack(sizes, {MOVED: one, REDUCED: collect, ADDED: sp.csr_array(-collect)}, size)
+    consumed = stack(sizes, {CONSUMED: one, MOVED: sp.csr_array(back - one)}, size)
+    rows = (Rows("moved", 0.0, 0.0, own=moved), Rows("consumption", load.ravel(), load.ravel(), own=consumed))
+    power = stack(sizes, {CONSUMED: sp.csr_array(-one)}, size)
+    return Block(NAME, columns, rows, ids(fleet), power, read=_reader(fleet, load))
 
 
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
@@ -160,8 +166,8 @@ def _reader(fleet: Sequence[Asset], load: Array) -> Reader:
     names = ids(fleet)
 
     def read(x: Array, duals: Mapping[str, Array]) -> Mapping[str, AssetResult]:
-        reduced, added = x[n * steps :].reshape(2, n, SEGMENTS, steps).sum(axis=2)
-        moved = np.divide(added - reduced, load, out=np.zeros_like(load), where=load > 1e-9)
+        own = x[n * steps : 2 * n * steps].reshape(n, steps)
+        moved = np.divide(own, load, out=np.zeros_like(load), where=load > 1e-9)
         return {
             name: AssetResult(decisions={"price_eur_per_mwh": fleet[i].params.benefit(1.0 + moved[i])})
             for i, name in enumerate(names)

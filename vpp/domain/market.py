@@ -13,9 +13,9 @@ from vpp.domain.time import Array, TimeGrid
 
 @dataclass(frozen=True)
 class Bid:
-    """A price-quantity curve per interval: at a price of at least price[k] sell mw[k, t] (net injection).
+    """A price-quantity curve per interval: at a price of at least price[k, t] sell mw[k, t] (net injection).
 
-    `mw` is (K,T), non-decreasing in k; `gate` is when it becomes binding.
+    Both are (K,T), non-decreasing in k; `gate` is when the bid becomes binding.
     """
 
     id: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Protocol
 
@@ -16,6 +16,16 @@ class Forecaster(Protocol):
 
     def forecast(self, history: History, grid: TimeGrid, scenarios: int) -> Forecast:
         """`grid` is a quarter-hour grid that starts at or after `history.issued_at`."""
+
+
+class LearningForecaster(Forecaster, Protocol):
+    """A forecaster whose models are trained from a history; `progress` is told (done, of)."""
+
+    def train_day_ahead(self, history: History, progress: Callable[[int, int], None] | None = None) -> None:
+        """Learn what `history` knew, for the day ahead."""
+
+    def train_intraday(self, history: History, progress: Callable[[int, int], None] | None = None) -> None:
+        """Learn what `history` knew, for the next hours."""
 
 
 class Devices(Protocol):

@@ -66,7 +66,7 @@ def _energy(s: Situation, unit: UnitPosition, ids: Sequence[str]) -> Block:
 def _order(s: Situation, call: Call, ids: Sequence[str]) -> Block:
     return dr_call(
         call.assets, ids, s.grid, np.ones(s.grid.n, dtype=bool), call.baseline_mw, call.ordered_mw,
-        call.penalty_eur_per_mwh, name=f"call {call.id}",
+        call.missed_eur_per_mwh, name=f"call {call.id}",
     )  # fmt: skip
 
 

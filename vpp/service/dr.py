@@ -9,30 +9,29 @@ price-takers, whose answer is random.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
 
-from dispatch.baseline import FIVE, TEN, Meter, baselines, meter_rows_used
+from adapters.store import Store
+from dispatch.baseline import FIVE, TEN, Meter, baselines
 from dispatch.flexibility import flexible_power, held_mw
 from dispatch.problem import with_block
 from dispatch.secure import solve_secure
-from dispatch.settlement import Delivery, settle
 from forecasting.calendar import german_holidays
 from vpp.domain.errors import NotSolved
-from vpp.domain.market import Acceptance, Baseline, Event, EventStatus, FlexibilityOffer, Statement
+from vpp.domain.market import Acceptance, Baseline, Event, EventStatus, FlexibilityOffer
 from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import INTRADAY
-from vpp.domain.time import QUARTER, Array, TimeGrid, rfc3339
+from vpp.domain.time import Array, TimeGrid
 from vpp.service.assemble import exposure_of, problem_of
 from vpp.service.knowledge import gather
-from vpp.service.orders import GAP, event_grid, orders_of
+from vpp.service.orders import GAP, event_grid
 from vpp.service.situation import Situation
 from vpp.service.system import System
 
@@ -59,27 +58,22 @@ def groups(system: System, event: Event, fills_gap: Sequence[str]) -> dict[str, 
     return {site: tuple(assets) for site, assets in found.items()}
 
 
-def meter_of(system: System, points: Sequence[str]) -> Meter:
+def meter_of(store: Store, points: Sequence[str]) -> Meter:
     """Sum of the quarter-hour means of several metering points, NaN where one has a gap."""
 
     def read(grid: TimeGrid) -> Array:
-        rows = system.store.meters.quarters(points, grid.start, grid.end)
+        rows = store.meters.quarters(points, grid.start, grid.end)
         total: Array = np.sum([rows[p] for p in points], axis=0)
         return total
 
     return read
 
 
-def site_baselines(system: System, event: Event, assets: Sequence[Asset]) -> dict[str, Baseline]:
+def site_baselines(store: Store, zone: str, event: Event, assets: Sequence[Asset]) -> dict[str, Baseline]:
     """Both baselines of a group of assets by method."""
     points = sorted({a.metering_point for a in assets})
-    zone = system.portfolio.zone
-    event_days = {
-        e.start.astimezone(ZoneInfo(zone)).date() for e in system.store.events.list() if e.id != event.id
-    }
-    five, ten = baselines(
-        "+".join(points), meter_of(system, points), event, zone, holidays(event.start), event_days
-    )
+    event_days = {e.start.astimezone(ZoneInfo(zone)).date() for e in store.events.list() if e.id != event.id}
+    five, ten = baselines("+".join(points), meter_of(store, points), event, zone, holidays(event.start), event_days)
     return {FIVE: five, TEN: ten}
 
 
@@ -90,7 +84,7 @@ def make_offers(system: System, event: Event, fills_gap: Sequence[str], now: dat
     plan = system.store.runs.latest(INTRADAY, "roll", before=now + timedelta(seconds=1))
     offers = []
     for site, assets in groups(system, event, fills_gap).items():
-        base = site_baselines(system, event, assets)[CONTRACT_METHOD].mw
+        base = site_baselines(system.store, system.portfolio.zone, event, assets)[CONTRACT_METHOD].mw
         offers.append(_offer(situation, event, site, assets, base, plan.schedule if plan else None))
     for offer in offers:
         system.store.events.save_offer(offer)
@@ -160,80 +154,3 @@ def order(system: System, event_id: str) -> Event:
     for accepted in answers:
         system.store.events.save_acceptance(replace(accepted, mw=accepted.mw * scale))
     return system.store.events.save(replace(event, status=EventStatus.ORDERED))
-
-
-def settle_event(system: System, event_id: str, now: datetime) -> dict[str, Statement]:
-    """Statements by baseline method; the contract's one is stored and the event marked as settled."""
-    event = system.store.events.get(event_id)
-    statements = {method: statement(system, event, method) for method in (FIVE, TEN)}
-    system.store.events.save_statement(statements[CONTRACT_METHOD])
-    system.store.events.save(replace(event, status=EventStatus.SETTLED))
-    return statements
-
-
-def statement(system: System, event: Event, method: str) -> Statement:
-    """The desk's line ("vpp", all participants together) and each participant's."""
-    grid = event_grid(event)
-    parts = []
-    orders = orders_of(event, system.store.events.offers(event.id), system.store.events.acceptances(event.id))
-    for o in orders:
-        assets = [system.portfolio.asset(a) for a in o.assets]
-        meter = meter_of(system, sorted({a.metering_point for a in assets}))
-        base = site_baselines(system, event, assets)[method].mw
-        parts.append(Delivery(o.participant, o.accepted_mw, base, meter(grid)))
-    whole = Delivery(
-        "vpp", np.full(grid.n, event.mw),
-        np.sum([p.baseline_mw for p in parts], axis=0), np.sum([p.metered_mw for p in parts], axis=0),
-    )  # fmt: skip
-    desk = settle(event, [whole], method, system.portfolio.currency)
-    sites = settle(event, parts, method, system.portfolio.currency)
-    totals = {f"vpp_{k}": v for k, v in desk.totals.items()} | {f"participants_{k}": v for k, v in sites.totals.items()}
-    return Statement(event.id, method, system.portfolio.currency, (*desk.lines, *sites.lines), totals)
-
-
-def report(system: System, event_id: str) -> dict[str, Any]:
-    """Everything about one event as JSON: what `vpp event` prints."""
-    event = system.store.events.get(event_id)
-    offers = system.store.events.offers(event_id)
-    body: dict[str, Any] = {
-        "event": _plain(event),
-        "offers": [_plain(o) for o in offers],
-        "acceptances": [_plain(a) for a in system.store.events.acceptances(event_id)],
-    }
-    if event.status is not EventStatus.SETTLED:
-        return body
-    body["baselines"] = {o.site: _baseline_report(system, event, o) for o in offers}
-    body["statements"] = {m: _plain(statement(system, event, m)) for m in (FIVE, TEN)}
-    body["paid_by"] = CONTRACT_METHOD
-    body["true_delivery_mw"] = system.store.settings.get(f"truth:{event_id}")
-    return body
-
-
-def _baseline_report(system: System, event: Event, offer: FlexibilityOffer) -> dict[str, Any]:
-    assets = [system.portfolio.asset(a) for a in offer.assets]
-    points = sorted({a.metering_point for a in assets})
-    meter, zone, found = meter_of(system, points), system.portfolio.zone, {}
-    for method, b in site_baselines(system, event, assets).items():
-        rows = meter_rows_used(event, b, zone)
-        found[method] = {
-            "metering_points": points, "days": list(b.days), "adjustment": b.adjustment, "mw": b.mw.tolist(),
-            "meter_rows": {rfc3339(t): float(meter(TimeGrid.uniform(t, QUARTER, 1))[0]) for t in rows},
-        }  # fmt: skip
-    return found
-
-
-def _plain(value: Any) -> Any:
-    """Dataclasses, arrays, times and money as JSON; money stays a decimal string."""
-    if isinstance(value, TimeGrid):
-        return [rfc3339(t) for t in value.starts]
-    if hasattr(value, "__dataclass_fields__"):
-        return {name: _plain(getattr(value, name)) for name in value.__dataclass_fields__}
-    if isinstance(value, Mapping):
-        return {k: _plain(v) for k, v in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(v) for v in value]
-    if isinstance(value, np.ndarray):
-        return value.tolist()
-    if isinstance(value, datetime):
-        return rfc3339(value)
-    return str(value) if isinstance(value, Decimal | EventStatus) else value

@@ -14,6 +14,7 @@ from vpp.domain.market import Event, EventStatus
 from vpp.domain.time import QUARTER
 from vpp.service import dr
 from vpp.service.portfolio import EventPlan
+from vpp.service.statements import settle_event
 from vpp.service.system import System
 
 
@@ -67,5 +68,5 @@ class EventClock:
         if event.status is EventStatus.ACTIVE and now >= event.end:
             event = self.system.store.events.save(replace(event, status=EventStatus.COMPLETED))
         if event.status is EventStatus.COMPLETED and now >= event.end + QUARTER:
-            dr.settle_event(self.system, event.id, now)
+            settle_event(self.system.store, self.system.portfolio, event.id)
             self.settled.append(event.id)

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import date, datetime
+from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from adapters.simulated_market import award, cleared_price
@@ -26,31 +26,37 @@ LIMIT_MISSED = 100_000
 
 @dataclass
 class Loop:
-    """Ticks the stages; `wall_s` collects the wall seconds of every run by stage."""
+    """Ticks the stages; `wall_s` collects the wall seconds of every run by stage.
+
+    `last` is the moment of the last tick: a quarter or an issue time that began since then is due,
+    even where the tick itself comes late.
+    """
 
     desk: Desk
     events: EventClock
     wall_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
-    on_day_ahead: Callable[[datetime], None] | None = None
+    last: datetime | None = None
 
     def tick(self, now: datetime) -> None:
-        """Everything that is due in the minute that begins at `now`."""
-        if now == floor_to(now, QUARTER):
-            self.desk.meter(now - QUARTER, now)
+        """Everything that is due by the minute that begins at `now`."""
+        before = self.last if self.last is not None else now - MINUTE
+        quarter = floor_to(now, QUARTER)
+        if quarter > before:
+            self.desk.meter(min(floor_to(before, QUARTER), quarter - QUARTER), quarter)
         self.events.tick(now)
-        if self._is_issue(now):
-            self.sell(now)
-        if now == floor_to(now, QUARTER):
+        issue = self._issue(now)
+        if before < issue <= now:
+            self.sell(issue)
+        if quarter > before:
             with self._timed(INTRADAY):
-                self.desk.intraday(now)
+                self.desk.intraday(quarter)
         with self._timed(REAL_TIME):
             self.desk.real_time(now)
         self.desk.command(now)
+        self.last = now
 
     def sell(self, now: datetime) -> None:
         """Bid, the example market's award, and the plan on it, all issued at `now`."""
-        if self.on_day_ahead is not None:
-            self.on_day_ahead(now)
         with self._timed(BID):
             bids = self.desk.bid(now)
         for bid in bids:
@@ -68,9 +74,10 @@ class Loop:
         system.store.market.save_prices(market.energy.product, quarters, price, now)
         system.store.market.save_positions(award(bid, bid.grid.sample(quarters, price), market.energy.share_awarded))
 
-    def _is_issue(self, now: datetime) -> bool:
+    def _issue(self, now: datetime) -> datetime:
+        """When today's plan for tomorrow is issued."""
         zone = self.desk.system.portfolio.zone
-        return now == local_time(_day(now, zone), self.desk.system.loaded.issue, zone)
+        return local_time(now.astimezone(ZoneInfo(zone)).date(), self.desk.system.loaded.issue, zone)
 
     def missed(self, last: datetime, now: datetime) -> int:
         """Record the cycles in (last, now) that nobody ran; their number."""
@@ -90,8 +97,3 @@ class Loop:
         began = time.perf_counter()
         yield
         self.wall_s[stage].append(time.perf_counter() - began)
-
-
-def _day(now: datetime, zone: str) -> date:
-    return now.astimezone(ZoneInfo(zone)).date()
-

@@ -78,9 +78,8 @@ def _call(event: Event, order: Order, grid: TimeGrid) -> Call:
     baseline, owed = (
         np.nan_to_num(grid.sample(order.grid, values)) for values in (order.baseline_mw, order.owed_mw)
     )
-    return Call(
-        f"{event.id}:{order.participant}", order.assets, baseline, owed, float(event.penalty_eur_per_mwh)
-    )
+    missed = float(event.penalty_eur_per_mwh + event.price_eur_per_mwh)
+    return Call(f"{event.id}:{order.participant}", order.assets, baseline, owed, missed)
 
 
 def with_measured_gap(

@@ -55,13 +55,13 @@ class UnitPosition:
 
 @dataclass(frozen=True)
 class Call:
-    """A demand-response order on `assets`: at least `baseline_mw` + `ordered_mw` where `ordered_mw` is above zero."""
+    """A demand-response order on `assets`: at least `baseline_mw` + `ordered_mw`; a MWh missed costs `missed`."""
 
     id: str
     assets: tuple[str, ...]
     baseline_mw: Array
     ordered_mw: Array
-    penalty_eur_per_mwh: float
+    missed_eur_per_mwh: float
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from vpp.domain.command import MeterRow
 from vpp.domain.forecast import Forecast, History
 from vpp.domain.network import Network
 from vpp.domain.portfolio import AssetState, Portfolio
-from vpp.domain.ports import Devices, Forecaster
+from vpp.domain.ports import Devices, LearningForecaster
 from vpp.domain.stage import Stage
 from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to
 from vpp.service.market_config import MarketConfig
@@ -37,7 +37,7 @@ class System:
     loaded: LoadedPortfolio
     store: Store
     book: SeriesBook
-    forecaster: Forecaster
+    forecaster: LearningForecaster
     network: Network | None = None
     background: Background | None = None
     reactive: SeriesBook | None = None

@@ -24,6 +24,7 @@ from dispatch.problem import Problem, cost_terms, injection, read_schedule
 from dispatch.secure import cut_rows
 from dispatch.solvers.cvxpy_door import RealTime
 from vpp.domain.command import Telemetry
+from vpp.domain.forecast import Forecast
 from vpp.domain.network import Cut
 from vpp.domain.portfolio import Asset, AssetState
 from vpp.domain.schedule import Schedule, Solution
@@ -72,8 +73,7 @@ def observe(
     """What the minute that begins at `now` may know; `upper` is the released intraday schedule."""
     stage, portfolio = system.stage(REAL_TIME), system.portfolio
     grid = TimeGrid.between(now, now + stage.horizon, stage.step)
-    assert system.last_forecast is not None
-    forecast = replace(system.last_forecast, scenarios=system.last_forecast.scenarios[:0]).on(grid)
+    forecast = _latest_forecast(system, now, grid)
     values = dict(zip(forecast.series, forecast.expected, strict=True))
     inputs = trajectories(portfolio, grid, values)
     states = system.states(now)
@@ -93,6 +93,14 @@ def observe(
         last=last.schedule if last else upper, grid_side=system.grid_side(now),
         given_mw=_given(portfolio.assets, grid, upper, states),
     )  # fmt: skip
+
+
+def _latest_forecast(system: System, now: datetime, grid: TimeGrid) -> Forecast:
+    """The last intraday forecast over this grid, made anew where there is none that covers it."""
+    last = system.last_forecast
+    if last is None or last.grid.end < grid.end or last.grid.start > grid.start:
+        return system.forecast(now, grid, scenarios=0)
+    return replace(last, scenarios=last.scenarios[:0]).on(grid)
 
 
 def _catch_up(unit: UnitPosition, grid: TimeGrid, quarter: QuarterMeter, now: datetime) -> UnitPosition:

@@ -1,0 +1,29 @@
+"""`vpp check`: a plan file against the portfolio, or against the record of a running system."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+from vpp.domain.time import rfc3339, utc
+from vpp.service.bootstrap import open_system
+from vpp.service.plan import Train, check_plan, parse_plan, prepare_day
+from vpp.service.portfolio import load_portfolio
+from vpp.service.settings import Settings
+
+
+def check_file(text: str, portfolio: Path, settings: Settings, database: Path | None, train: Train) -> list[str]:
+    """Every violation of the plan in `text` by name. Raises InputFaults for what is no plan."""
+    plan = parse_plan(text)
+    issued = utc(plan.times[0])
+    if database is not None:
+        system = open_system(portfolio, f"sqlite:///{database.resolve()}", settings, issued)
+        system.forecaster.train_day_ahead(system.history(issued), train)
+        return check_plan(system, issued, plan)
+    zone = load_portfolio(portfolio).portfolio.zone
+    day = issued.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
+    system, expected = prepare_day(portfolio, day, settings, "sqlite://", train)
+    if issued != expected:
+        return [f"plan/times: begin at {rfc3339(issued)}, the plan of {day} is issued at {rfc3339(expected)}"]
+    return check_plan(system, issued, plan)

@@ -1,0 +1,289 @@
+"""The command line. Heavy imports happen inside the commands, so that `--help` answers at once.
+
+Exit codes: 0 done, 1 a check or a run found violations, 2 bad input (every fault listed).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import date, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Open virtual power plant: forecast, bid, commit, check by AC power flow, command, settle.",
+    epilog="Examples: vpp plan --portfolio config/demo --day 2016-07-12 --json plan.json | "
+    "vpp check plan.json --portfolio config/demo | "
+    "vpp simulate --portfolio config/demo --start 2016-07-12 --days 1 --json out.json",
+)
+
+PortfolioOption = Annotated[Path, typer.Option("--portfolio", help="Folder with portfolio.yaml and its companions.")]
+JsonOption = Annotated[str, typer.Option("--json", help="Where to write the JSON; - is stdout.")]
+DatabaseOption = Annotated[Path | None, typer.Option("--db", help="SQLite file of the record.")]
+DEMO = Path("config/demo")
+
+
+def main() -> None:
+    """Entry point: bad input ends with exit code 2 and all its faults on stderr."""
+    from vpp.domain.errors import InputFaults, VppError
+
+    try:
+        app(standalone_mode=True)
+    except InputFaults as wrong:
+        for fault in wrong.faults:
+            typer.echo(str(fault), err=True)
+        raise SystemExit(2) from None
+    except VppError as wrong:
+        typer.echo(f"vpp: {wrong}", err=True)
+        raise SystemExit(2) from None
+
+
+def _day(text: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no date such as 2016-07-12") from None
+
+
+def _console(target: str) -> Console:
+    """For people: stdout, or stderr where the JSON goes to stdout."""
+    from rich.console import Console
+
+    return Console(stderr=target == "-")
+
+
+def _write(target: str, body: dict[str, Any]) -> None:
+    text = json.dumps(body, indent=1, allow_nan=False)
+    if target == "-":
+        typer.echo(text)
+    elif target:
+        Path(target).write_text(text + "\n")
+
+
+@contextmanager
+def _bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
+    """Progress bars by name."""
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description:24}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console) as bars:
+        known: dict[str, Any] = {}
+
+        def show(name: str, done: int, of: int) -> None:
+            if name not in known:
+                known[name] = bars.add_task(name, total=of)
+            bars.update(known[name], completed=done, total=of)
+
+        yield show
+
+
+def _settings() -> Any:
+    import os
+
+    from vpp.service.settings import from_env
+
+    return from_env(os.environ)
+
+
+def _scratch() -> str:
+    """A database that lives as long as the command."""
+    return "sqlite://"
+
+
+@app.command()
+def plan(
+    portfolio: PortfolioOption = DEMO,
+    day: Annotated[str, typer.Option("--day", help="Local day to plan, such as 2016-07-12.")] = "2016-07-12",
+    no_security: Annotated[bool, typer.Option("--no-security", help="Leave the network out of the plan.")] = False,
+    out: JsonOption = "-",
+) -> None:
+    """One day-ahead run for a day: schedule, bound, certificate."""
+    from vpp.service.plan import plan_day, plan_report, prepare_day
+
+    console = _console(out)
+    with _bars(console) as show:
+        system, issued = prepare_day(
+            portfolio, _day(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of)
+        )
+        show("plan", 0, 1)
+        situation, run = plan_day(system, issued, not no_security)
+        show("plan", 1, 1)
+    body = plan_report(situation, run)
+    _write(out, body)
+    _say_plan(console, body)
+
+
+def _say_plan(console: Console, body: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(title=f"Day-ahead plan, {body['times'][0]} on")
+    for name in ("", "value"):
+        table.add_column(name)
+    certificate = body["certificate"] or {"verdict": "no network", "share_clean": None, "worst": None}
+    rows = [
+        ("level", body["level"]), ("status", body["status"]), ("objective", body["objective"]),
+        ("gap", body["gap"]), ("violations before cuts", body["violations_first"]), ("rounds", body["rounds"]),
+        ("verdict", certificate["verdict"]), ("violations", body["violations_final"]),
+        ("scenarios clean", certificate["share_clean"]), ("worst", certificate["worst"]),
+        ("wall s", {k: round(v, 2) for k, v in body["wall_s"].items()}),
+    ]  # fmt: skip
+    for name, value in rows:
+        table.add_row(name, f"{value:.4g}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+@app.command()
+def check(
+    file: Annotated[Path, typer.Argument(help="A plan written by `vpp plan`.")],
+    portfolio: PortfolioOption = DEMO,
+    db: DatabaseOption = None,
+) -> None:
+    """Recompute a plan from its power, commitment and decisions; exit 1 with every violation by name."""
+    from datetime import UTC
+
+    from vpp.domain.errors import Fault, InputFaults
+    from vpp.service.check_file import check_file
+
+    if not file.is_file():
+        raise InputFaults([Fault(str(file), "", "no such file")])
+    console = _console("-")
+    with _bars(console) as show:
+        found = check_file(
+            file.read_text(), portfolio, _settings(), db, lambda n, of: show("day-ahead models", n, of)
+        )
+    for line in found:
+        typer.echo(line)
+    console.print(f"{file}: {len(found)} violations" if found else f"{file}: clean ({datetime.now(UTC):%H:%M})")
+    raise typer.Exit(1 if found else 0)
+
+
+@app.command()
+def simulate(
+    portfolio: PortfolioOption = DEMO,
+    start: Annotated[str, typer.Option("--start", help="First local day.")] = "2016-07-12",
+    days: Annotated[int, typer.Option("--days", min=1, max=60)] = 1,
+    seed: Annotated[int, typer.Option("--seed", min=0)] = 1,
+    oracle: Annotated[bool, typer.Option("--oracle", help="Compare with perfect foresight.")] = False,
+    speed: Annotated[float | None, typer.Option("--speed", min=0.1, help="Times real time; else lockstep.")] = None,
+    db: DatabaseOption = None,
+    out: JsonOption = "",
+    report: Annotated[Path | None, typer.Option("--report", help="HTML report; beside the JSON if absent.")] = None,
+) -> None:
+    """The closed loop on a virtual plant; the same command with the same --db resumes."""
+    import tempfile
+
+    from vpp.service.run_simulation import simulate_and_report
+    from vpp.service.simulate import Request
+
+    console = _console(out)
+    with tempfile.TemporaryDirectory() as scratch, _bars(console) as show:
+        database = db or Path(scratch) / "simulation.db"
+        html = report or (Path(out).with_suffix(".html") if out not in ("", "-") else None)
+        request = Request(portfolio, _day(start), days, seed, speed, database)
+        body = simulate_and_report(request, _settings(), oracle, html, show)
+    _write(out, body)
+    _say_simulation(console, body)
+
+
+def _say_simulation(console: Console, body: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    table = Table(title="Simulated")
+    table.add_column("")
+    table.add_column("value")
+    skipped = ("events", "cost_terms", "cost_idle_terms")
+    for name, value in body.items():
+        if name not in skipped:
+            table.add_row(name, f"{value:,.2f}" if isinstance(value, float) else str(value))
+    console.print(table)
+
+
+@app.command()
+def bid(
+    portfolio: PortfolioOption = DEMO,
+    day: Annotated[str, typer.Option("--day", help="Local day to bid for.")] = "2016-07-12",
+    out: JsonOption = "-",
+) -> None:
+    """The price-quantity curve for a day, as issued the morning before."""
+    from vpp.service.bidding import bid_report
+
+    console = _console(out)
+    with _bars(console) as show:
+        body = bid_report(portfolio, _day(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of))
+    _write(out, body)
+    console.print(f"{len(body['bids'])} bids for {day}, gate {body['bids'][0]['gate'] if body['bids'] else '-'}")
+
+
+@app.command()
+def event(
+    event_id: Annotated[str, typer.Argument(help="Event, such as dr-demo.")],
+    db: Annotated[Path, typer.Option("--db", help="SQLite file of the record.")],
+    out: JsonOption = "-",
+) -> None:
+    """One demand-response call: offers, answers, baselines, delivery, statement."""
+    from vpp.service.event_file import event_report
+
+    _write(out, event_report(db, event_id, _settings()))
+
+
+@app.command()
+def flexibility(
+    bus: Annotated[int, typer.Option("--bus", help="Bus of the network.")],
+    at: Annotated[str, typer.Option("--at", help="RFC 3339 time, such as 2016-07-12T17:30:00+02:00.")],
+    portfolio: PortfolioOption = DEMO,
+    hours: Annotated[float, typer.Option("--hours", min=0.25, max=6.0)] = 2.0,
+    out: JsonOption = "-",
+) -> None:
+    """Secure MW up (more injection) and down (less) at a node for the next hours."""
+    from vpp.service.node_flexibility import flexibility_report
+
+    try:
+        moment = datetime.fromisoformat(at)
+    except ValueError:
+        raise typer.BadParameter(f"{at} is no RFC 3339 time") from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{at} has no time zone")
+    console = _console(out)
+    with _bars(console) as show:
+        train = lambda n, of: show("day-ahead models", n, of)  # noqa: E731
+        body = flexibility_report(portfolio, bus, moment, hours, _settings(), train)
+    _write(out, body)
+
+
+@app.command()
+def serve(
+    portfolio: PortfolioOption = DEMO,
+    db: DatabaseOption = None,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+) -> None:
+    """The API and the page on a record; runs no clocks."""
+    from vpp.service.serving import serve_record
+
+    serve_record(portfolio, db, _settings(), host, port)
+
+
+@app.command()
+def demo(
+    portfolio: PortfolioOption = DEMO,
+    start: Annotated[str, typer.Option("--start")] = "2016-07-12",
+    speed: Annotated[float, typer.Option("--speed", min=1.0, help="Simulated seconds per second.")] = 60.0,
+    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+    db: DatabaseOption = None,
+) -> None:
+    """First certified plan, virtual plant, service and page, three accelerated clocks, until interrupted."""
+    from vpp.service.demo import run_demo
+
+    with _bars(_console("")) as show:
+        run_demo(portfolio, _day(start), speed, host, port, db, _settings(), show)

@@ -1,0 +1,199 @@
+"""`vpp plan` and `vpp check`: one day-ahead run as JSON, and its independent verification."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+
+from dispatch.certify import certify
+from dispatch.check import check_schedule
+from vpp.domain.errors import Fault, InputFaults
+from vpp.domain.network import Certificate, Violation
+from vpp.domain.portfolio import AssetState
+from vpp.domain.schedule import DispatchRun, Schedule
+from vpp.domain.stage import DAY_AHEAD
+from vpp.domain.time import QUARTER, TimeGrid, local_time, rfc3339, utc
+from vpp.service.assemble import exposure_of, scenarios_of
+from vpp.service.bootstrap import open_system
+from vpp.service.cascade import committing, run_stage
+from vpp.service.desk import PLAN
+from vpp.service.knowledge import gather
+from vpp.service.outcome import plan_json
+from vpp.service.portfolio import load_portfolio
+from vpp.service.settings import Settings
+from vpp.service.situation import Situation
+from vpp.service.system import System
+
+Train = Callable[[int, int], None]
+STEP = "PT15M"
+
+
+def prepare_day(
+    portfolio: Path, day: date, settings: Settings, database: str, train: Train
+) -> tuple[System, datetime]:
+    """A system that knows what was known when `day`'s plan is issued, its models trained."""
+    loaded = load_portfolio(portfolio)
+    issued = local_time(day - timedelta(days=1), loaded.issue, loaded.portfolio.zone)
+    system = open_system(portfolio, database, settings, issued)
+    system.forecaster.train_day_ahead(system.history(issued), train)
+    return system, issued
+
+
+def plan_day(system: System, issued: datetime, secure: bool) -> tuple[Situation, DispatchRun]:
+    """One day-ahead run; nothing is recorded and nothing commanded."""
+    began = time.perf_counter()
+    situation = gather(system, DAY_AHEAD, PLAN, issued)
+    forecast_s = time.perf_counter() - began
+    run = run_stage(situation, "plan", committing(secure), secure=secure)
+    wall = {"forecast": forecast_s, **run.wall_s}
+    wall["total"] = time.perf_counter() - began
+    return situation, replace(run, wall_s=wall)
+
+
+def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
+    """The JSON of `vpp plan`."""
+    solution, certificate = run.solution, run.certificate
+    return {
+        "objective": solution.objective if solution else None, "bound": solution.bound if solution else None,
+        "gap": solution.gap if solution else None, "gap_abs": solution.gap_abs if solution else None,
+        "level": run.level, "reason": run.reason, "status": solution.status if solution else "fallback",
+        "rounds": solution.rounds if solution else 0,
+        "violations_first": solution.violations_first if solution else 0,
+        "violations_final": len(certificate.violations) if certificate else 0,
+        "wall_s": {k: run.wall_s.get(k, 0.0) for k in ("forecast", "build", "solve", "ac", "total")},
+        "costs": dict(solution.costs) if solution else {},
+        "times": [rfc3339(t) for t in s.grid.starts], "step": STEP, "portfolio": s.portfolio.id,
+        **plan_json(run.schedule, s.states),
+        "prices": {"market_eur_per_mwh": s.price_eur_per_mwh.tolist()},
+        "inputs_digest": run.inputs_digest,
+        "certificate": certificate_json(certificate, s.grid) if certificate else None,
+    }  # fmt: skip
+
+
+def certificate_json(c: Certificate, grid: TimeGrid) -> dict[str, Any]:
+    """A certificate with times beside step numbers."""
+    return {
+        "verdict": c.verdict, "engine": c.engine, "scenarios": c.scenarios,
+        "share_clean": None if np.isnan(c.share_clean) else c.share_clean,
+        "worst": violation_json(c.worst, grid) if c.worst else None,
+        "worst_scenario": violation_json(c.worst_scenario, grid) if c.worst_scenario else None,
+        "contingencies": dict(c.contingencies),
+        "violations": [violation_json(v, grid) for v in c.violations],
+    }  # fmt: skip
+
+
+def violation_json(v: Violation, grid: TimeGrid) -> dict[str, Any]:
+    return {
+        "element": v.element, "step": v.step, "time": rfc3339(grid.starts[v.step]),
+        "value": v.value, "limit": v.limit, "unit": v.unit, "case": v.case,
+    }  # fmt: skip
+
+
+class StateFile(BaseModel):
+    """Initial state of one asset in a plan file; compared with the portfolio's, never used."""
+
+    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+
+    power_mw: float
+    stored_mwh: float
+    on: bool
+    minutes_in_state: int
+
+
+class PlanFile(BaseModel):
+    """What `vpp check` takes from a plan file; other fields of it are results and are not read."""
+
+    model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
+
+    times: list[AwareDatetime]
+    step: str
+    schedule: dict[str, list[float]]
+    commitment: dict[str, list[int]] = {}
+    decisions: dict[str, dict[str, list[float]]] = {}
+    energy_mwh: dict[str, list[float]] = {}
+    initial_state: dict[str, StateFile] = {}
+
+
+def parse_plan(text: str) -> PlanFile:
+    """A plan file. Raises InputFaults with every fault of its fields."""
+    try:
+        plan = PlanFile.model_validate_json(text)
+    except ValidationError as error:
+        faults = [Fault("plan", ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        raise InputFaults(faults) from error
+    if not plan.times:
+        raise InputFaults([Fault("plan", "times", "is empty")])
+    return plan
+
+
+def schedule_of(plan: PlanFile, known: Mapping[str, int]) -> Schedule:
+    """A plan file as a schedule over quarters. Raises InputFaults with every fault of its shape."""
+    faults = _shape_faults(plan, known)
+    if faults:
+        raise InputFaults(faults)
+    grid = TimeGrid.uniform(utc(plan.times[0]), QUARTER, len(plan.times))
+    power = np.array([plan.schedule[a] for a in known])
+    return Schedule(
+        tuple(known), grid, power, np.zeros_like(power),
+        commitment={a: np.array(v, dtype=float) for a, v in plan.commitment.items()},
+        stored_mwh={a: np.array(v) for a, v in plan.energy_mwh.items()},
+        decisions={a: {k: np.array(v) for k, v in d.items()} for a, d in plan.decisions.items()},
+    )  # fmt: skip
+
+
+def _shape_faults(plan: PlanFile, known: Mapping[str, int]) -> list[Fault]:
+    steps = len(plan.times)
+    faults = [Fault(a, "schedule", "is missing") for a in known if a not in plan.schedule]
+    faults += [Fault(a, "schedule", "is no asset of the portfolio") for a in plan.schedule if a not in known]
+    lists = [(a, "schedule", v) for a, v in plan.schedule.items()]
+    lists += [(a, "commitment", list(map(float, v))) for a, v in plan.commitment.items()]
+    lists += [(a, "energy_mwh", v) for a, v in plan.energy_mwh.items()]
+    lists += [(a, f"decisions.{k}", v) for a, d in plan.decisions.items() for k, v in d.items()]
+    faults += [Fault(a, k, f"has {len(v)} values for {steps} times") for a, k, v in lists if len(v) != steps]
+    if plan.step != STEP:
+        return [*faults, Fault("plan", "step", f"{plan.step} over {steps} times; only {STEP} is checked")]
+    expected = TimeGrid.uniform(utc(plan.times[0]), QUARTER, steps).starts
+    if tuple(utc(t) for t in plan.times) != expected:
+        faults.append(Fault("plan", "times", "are not consecutive quarters"))
+    return faults
+
+
+def check_plan(system: System, issued: datetime, plan: PlanFile) -> list[str]:
+    """Every violation of a plan by name: physics, reported trajectories, network. Empty where it is clean."""
+    schedule = schedule_of(plan, system.portfolio.index)
+    states = system.states(issued)
+    if schedule.grid.start != issued:
+        return [f"plan/times: begin at {rfc3339(schedule.grid.start)}, this plan is issued at {rfc3339(issued)}"]
+    s = gather(system, DAY_AHEAD, PLAN, issued)
+    if s.grid != schedule.grid:
+        return [f"plan/times: end at {rfc3339(schedule.grid.end)} instead of {rfc3339(s.grid.end)}"]
+    found = [str(f) for f in _state_faults(plan, states)]
+    found += [str(f) for f in check_schedule(system.portfolio.assets, states, s.inputs, schedule)]
+    exposure = exposure_of(s)
+    if s.grid_side is not None and exposure is not None:
+        power = schedule.power_mw
+        certificate = certify(power, s.grid_side.network, exposure, scenarios_of(s, power), s.grid)
+        found += [
+            f"{v.element}/{v.case}: {v.value:.4f} {v.unit} at {rfc3339(s.grid.starts[v.step])}, limit {v.limit:g}"
+            for v in certificate.violations
+        ]
+    return found
+
+
+def _state_faults(plan: PlanFile, states: Mapping[str, AssetState]) -> list[Fault]:
+    faults = []
+    for asset, told in plan.initial_state.items():
+        true = states.get(asset)
+        if true is None:
+            faults.append(Fault(asset, "initial_state", "is no asset of the portfolio"))
+        elif abs(true.stored_mwh - told.stored_mwh) > 1e-6 or true.on != told.on:
+            faults.append(Fault(asset, "initial_state", f"says {told.stored_mwh} MWh, on {told.on}; it is "
+                                f"{true.stored_mwh} MWh, on {true.on}"))  # fmt: skip
+    return faults
