@@ -169,7 +169,7 @@ class _Loop:
         with self._timed("solve"):
             start: Raw | None = None
             try:
-                start = self.living.solve_near(relaxed.x, deadline_s / 2, self.rel_gap)
+                start = self.living.solve_near(relaxed.x, deadline_s / 2, self.rel_gap / 2)
                 if self._gap(start.objective) <= self.rel_gap:
                     return self.living.solve_fixed(start.x, max(self.left_s, 1.0))
             except NotSolved:
