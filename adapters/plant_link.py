@@ -46,11 +46,13 @@ class Hello:
 
 @dataclass(frozen=True)
 class Minutes:
-    """True per-minute means: power_mw and q_mvar by asset, series and q_series by series id, each (n,)."""
+    """True per-minute means by asset or series id, each (n,); content and on/off as of each minute's end."""
 
     starts: tuple[datetime, ...]
     power_mw: Mapping[str, Array]
     q_mvar: Mapping[str, Array]
+    stored_mwh: Mapping[str, Array]
+    on: Mapping[str, Array]
     series: Mapping[str, Array]
     q_series: Mapping[str, Array]
 
@@ -89,7 +91,7 @@ class PlantLink:
     def minutes(self, start: datetime, end: datetime) -> Minutes:
         """The truth over [start, end), for evaluation only."""
         reply = self._ask("minutes", start=rfc3339(start), end=rfc3339(end))
-        names = ("power_mw", "q_mvar", "series", "q_series")
+        names = ("power_mw", "q_mvar", "stored_mwh", "on", "series", "q_series")
         arrays = [{key: np.array(row, dtype=float) for key, row in reply[name].items()} for name in names]
         return Minutes(tuple(_time(t) for t in reply["starts"]), *arrays)
 

@@ -171,6 +171,14 @@ class Runs:
         with self._db.read() as connection:
             return {f"{stage}/{purpose}": n for stage, purpose, n in connection.execute(query)}
 
+    def violations(self, purposes: Sequence[str]) -> int:
+        """Violations in the certificates of all released runs of these purposes."""
+        c = schema.runs.c
+        query = select(schema.runs).where(c.verdict == "violated", c.released.is_(True), c.purpose.in_(purposes))
+        with self._db.read() as connection:
+            found = [_run(row).certificate for row in connection.execute(query)]
+        return sum(len(certificate.violations) for certificate in found if certificate is not None)
+
     def ladder(self, stage: str | None = None) -> dict[str, int]:
         """Runs by level of the ladder."""
         c = schema.runs.c

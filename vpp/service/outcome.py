@@ -12,6 +12,7 @@ import numpy as np
 from adapters.plant_link import PlantLink
 from vpp.domain.portfolio import AssetState
 from vpp.domain.schedule import Schedule, Solution
+from vpp.service.desk import PLAN, ROLL, TRACK
 from vpp.service.oracle import oracle_cost, perfect_foresight
 from vpp.service.simulate import Progress, Simulation
 from vpp.service.statements import report
@@ -101,7 +102,7 @@ def summary(sim: Simulation, found: Evaluation) -> dict[str, Any]:
 
 def planned_violations(sim: Simulation) -> int:
     """Violations of every released certificate of the three stages."""
-    return sim.system.store.runs.violations(released_only=True)
+    return sim.system.store.runs.violations((PLAN, ROLL, TRACK))
 
 
 def commands(sim: Simulation, link: PlantLink) -> dict[str, int]:
