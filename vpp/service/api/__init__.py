@@ -1,0 +1,1 @@
+"""The HTTP API: three roles, problem+json, long work as jobs to poll."""

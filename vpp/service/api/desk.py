@@ -1,0 +1,266 @@
+"""The grid desk's side: call for flexibility, see what is offered, order it, ask a node, look at the network."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from decimal import Decimal
+from typing import Annotated, Any
+
+import numpy as np
+from fastapi import APIRouter, Query
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from vpp.domain.errors import Fault, InputFaults, NotFound
+from vpp.domain.market import Event, EventStatus
+from vpp.domain.schedule import Schedule
+from vpp.domain.stage import INTRADAY
+from vpp.domain.time import QUARTER, TimeGrid, floor_to, rfc3339, utc
+from vpp.service import dr
+from vpp.service.api import jobs
+from vpp.service.api.access import OPERATOR, DeskDep
+from vpp.service.api.context import Api, ApiDep
+from vpp.service.api.disclosure import LEAST_SITES, OffersView, may_be_shown, offers_view
+from vpp.service.api.network_view import coordinates_of, ends_of, plan_flow
+from vpp.service.api.problems import Problem, answers
+from vpp.service.api.views import jsonable, numbers, times
+from vpp.service.knowledge import gather
+from vpp.service.node_flexibility import node_flexibility
+from vpp.service.orders import GAP
+
+router = APIRouter(prefix="/v1/desk", tags=["grid desk"])
+Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4)]
+
+
+class EventRequest(BaseModel):
+    """A call for `mw` of extra injection (less consumption) at a congestion point over [start, end)."""
+
+    model_config = ConfigDict(
+        extra="forbid", allow_inf_nan=False,
+        json_schema_extra={
+            "example": {
+                "programme": "feeder-relief", "congestion_point": "feeder-9", "mw": 1.0,
+                "start": "2016-07-12T15:30:00Z", "end": "2016-07-12T17:00:00Z",
+                "accept_by": "2016-07-12T13:30:00Z", "price_eur_per_mwh": "240.00",
+                "penalty_eur_per_mwh": "180.00", "fills_gap": ["battery-logistics"],
+            }
+        },
+    )  # fmt: skip
+
+    id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,60}$")
+    programme: str = Field(min_length=1, max_length=80)
+    congestion_point: str
+    mw: float = Field(gt=0)
+    start: AwareDatetime
+    end: AwareDatetime
+    accept_by: AwareDatetime
+    price_eur_per_mwh: Price
+    penalty_eur_per_mwh: Price
+    test: bool = False
+    fills_gap: list[str] = Field(default=[], description="assets of ours that make up for what sites do not deliver")
+
+
+class DeskEvent(BaseModel):
+    """A call as the grid desk sees it. `opposite_position` names who takes the opposite energy position."""
+
+    id: str
+    version: int
+    programme: str
+    congestion_point: str
+    element: str
+    status: str
+    called_at: datetime
+    accept_by: datetime
+    start: datetime
+    end: datetime
+    mw: float
+    price_eur_per_mwh: Decimal
+    penalty_eur_per_mwh: Decimal
+    test: bool
+    opposite_position: str
+
+
+class DeskEventDetail(DeskEvent):
+    """With the offers that may be shown, and the totals of the statement once it is settled."""
+
+    offers: OffersView
+    statement: dict[str, Decimal] | None
+
+
+def _horizon_end(api: Api, now: datetime) -> datetime:
+    return floor_to(now, QUARTER) + api.system.stage(INTRADAY).horizon
+
+
+def _time_faults(api: Api, body: EventRequest, now: datetime) -> list[Fault]:
+    faults = [
+        Fault("body", name, "is not on a quarter hour")
+        for name, moment in (("start", utc(body.start)), ("end", utc(body.end)))
+        if floor_to(moment, QUARTER) != moment
+    ]
+    if body.end <= body.start:
+        faults.append(Fault("body", "end", "is not after start"))
+    if body.start <= now:
+        faults.append(Fault("body", "start", "is not in the future"))
+    if not now <= body.accept_by <= body.start:
+        faults.append(Fault("body", "accept_by", "is not between now and start"))
+    if body.end > (last := _horizon_end(api, now)):
+        faults.append(Fault("body", "end", f"is beyond {rfc3339(last)}, the end of the running plan's fine steps"))
+    return faults
+
+
+def event_of(api: Api, body: EventRequest, now: datetime) -> Event:
+    """The event a request describes. Raises InputFaults with all faults, a 409 problem for an id in use."""
+    portfolio = api.system.portfolio
+    faults = _time_faults(api, body, now)
+    if body.congestion_point not in {c.id for c in portfolio.congestion_points}:
+        faults.append(Fault("body", "congestion_point", f"{body.congestion_point} is not known"))
+    faults += [
+        Fault("body", f"fills_gap.{i}", f"{a} is no asset of the portfolio")
+        for i, a in enumerate(body.fills_gap)
+        if a not in portfolio.index
+    ]
+    if faults:
+        raise InputFaults(faults)
+    event_id = body.id or f"event-{uuid.uuid4().hex[:12]}"
+    if event_id in {e.id for e in api.store.events.list()}:
+        raise Problem(409, f"event {event_id} exists already")
+    return Event(
+        event_id, 1, body.programme, body.congestion_point, now, utc(body.start), utc(body.end), body.mw,
+        body.price_eur_per_mwh, body.penalty_eur_per_mwh, utc(body.accept_by), test=body.test,
+    )  # fmt: skip
+
+
+@router.post("/events", status_code=202, summary="Call for flexibility", response_model=jobs.Accepted,
+             responses=answers(401, 403, 409, 422))  # fmt: skip
+def call(body: EventRequest, api: ApiDep, who: DeskDep) -> Any:
+    """The job's result is the event with its offers: baseline, P90, price, rebound, from network-secure plans."""
+    now = api.clock()
+    event = event_of(api, body, now)
+
+    def work() -> dict[str, Any]:
+        with api.lock:
+            dr.make_offers(api.system, event, body.fills_gap, floor_to(now, QUARTER))
+        return _detail(api, event.id).model_dump(mode="json")
+
+    return jobs.start(api, "offers", who, body.model_dump(mode="json"), work)
+
+
+def _fields(api: Api, event: Event) -> dict[str, Any]:
+    portfolio = api.system.portfolio
+    point = next((c for c in portfolio.congestion_points if c.id == event.congestion_point), None)
+    sites = {a.site for a in portfolio.assets if point and a.bus in point.buses}
+    units = [u.id for u in portfolio.trading_units if sites & set(u.sites)]
+    known = {name: getattr(event, name) for name in DeskEvent.model_fields if hasattr(event, name)}
+    return {**known, "status": event.status.value, "element": point.element if point else "",
+            "opposite_position": ", ".join(units)}  # fmt: skip
+
+
+def _detail(api: Api, event_id: str) -> DeskEventDetail:
+    event = api.store.events.get(event_id)
+    offers, taken = api.store.events.offers(event_id), api.store.events.acceptances(event_id)
+    statement = api.store.events.statement(event_id)
+    totals = {k: v for k, v in statement.totals.items() if k.startswith("vpp_")} if statement else None
+    view = offers_view(api.system.portfolio, event, offers, taken)
+    return DeskEventDetail(**_fields(api, event), offers=view, statement=totals)
+
+
+@router.get("/events", summary="Calls", response_model=list[DeskEvent], responses=answers(401, 403))
+def events(api: ApiDep, _: DeskDep) -> Any:
+    """In order of their start."""
+    return [DeskEvent(**_fields(api, e)) for e in api.store.events.list()]
+
+
+@router.get("/events/{event_id}", summary="One call", response_model=DeskEventDetail,
+            responses=answers(401, 403, 404))  # fmt: skip
+def event(event_id: str, api: ApiDep, _: DeskDep) -> Any:
+    """Single connections where the site's contract allows it, all others as one group of at least three sites."""
+    return _detail(api, event_id)
+
+
+@router.post("/events/{event_id}/order", summary="Order what was accepted", response_model=DeskEventDetail,
+             responses=answers(401, 403, 404, 409))  # fmt: skip
+def order(event_id: str, api: ApiDep, _: DeskDep) -> Any:
+    """Closes the call. Refused (409) before accept-by while an offered site has not answered."""
+    found, now = api.store.events.get(event_id), api.clock()
+    if found.status is not EventStatus.OFFERED:
+        raise Problem(409, f"the event is {found.status.value} and cannot be ordered")
+    if now >= found.start:
+        raise Problem(409, f"the event began at {rfc3339(found.start)}")
+    asked = {o.site for o in api.store.events.offers(event_id)} - {GAP}
+    if now < found.accept_by and asked - {a.site for a in api.store.events.acceptances(event_id)}:
+        raise Problem(409, f"sites may still answer until {rfc3339(found.accept_by)}")
+    with api.lock:
+        dr.order(api.system, event_id)
+    return _detail(api, event_id)
+
+
+@router.get("/flexibility", status_code=202, summary="Ask a node", response_model=jobs.Accepted,
+            responses=answers(401, 403, 404, 409, 422))  # fmt: skip
+def flexibility(
+    api: ApiDep,
+    who: DeskDep,
+    bus: Annotated[int, Query(description="bus number of the network")],
+    at: Annotated[AwareDatetime, Query(description="start of the window")],
+    hours: Annotated[float, Query(gt=0, le=6, description="length of the longest window")] = 1.0,
+) -> Any:
+    """Secure MW up (more injection) and down (less) against the plan, by length of the window.
+
+    A node whose assets belong to fewer than three sites is answered only where their contracts allow it.
+    """
+    portfolio = api.system.portfolio
+    sites = {a.site for a in portfolio.assets if a.bus == bus and a.control != "none"}
+    if not sites:
+        raise InputFaults([Fault("query", "bus", f"no controllable asset at bus {bus}")])
+    if who.role != OPERATOR and not may_be_shown(portfolio, sites):
+        raise Problem(403, f"fewer than {LEAST_SITES} sites at bus {bus}, and not all of them may be shown alone")
+    now = floor_to(api.clock(), QUARTER)
+    if not now <= at < _horizon_end(api, now):
+        raise InputFaults([Fault("query", "at", f"is not within {rfc3339(now)} and {rfc3339(_horizon_end(api, now))}")])
+    run = api.current()
+    if run is None or not run.schedule.grid.start <= at < run.schedule.grid.end:
+        raise Problem(409, "no released plan covers that time")
+
+    def work() -> dict[str, Any]:
+        with api.lock:
+            situation = gather(api.system, INTRADAY, "offer", now, scenarios=0)
+        return node_flexibility(api.system, situation, on_grid(run.schedule, situation.grid), bus, utc(at), hours)
+
+    request = {"bus": bus, "at": rfc3339(at), "hours": hours}
+    return jobs.start(api, "flexibility", who, request, work)
+
+
+def on_grid(plan: Schedule, grid: TimeGrid) -> Schedule:
+    """Power of a plan over another grid; zero where the plan does not reach."""
+    power, q = (np.nan_to_num(grid.sample(plan.grid, v)) for v in (plan.power_mw, plan.q_mvar))
+    return replace(plan, grid=grid, power_mw=power, q_mvar=q, commitment={}, stored_mwh={}, decisions={},
+                   marginal_value={})  # fmt: skip
+
+
+@router.get("/network", summary="The network under the plan", responses=answers(401, 403, 404))
+def network(api: ApiDep, _: DeskDep) -> dict[str, Any]:
+    """Buses, rated elements, loading and voltage of the plan in force by step, and its certificate's worst element."""
+    run = api.current()
+    if api.system.network is None or run is None:
+        raise NotFound("network model" if api.system.network is None else "released plan")
+    model, flow = api.system.network, plan_flow(api, run)
+    ends, where = ends_of(model), coordinates_of(model)
+    worst = run.certificate.worst if run.certificate else None
+    return {
+        "run": run.id, "verdict": run.certificate.verdict if run.certificate else None, "worst": jsonable(worst),
+        "times": times(flow.grid) if flow else [],
+        "buses": [_bus(b, where, None if flow is None else flow.vm_pu[0, :, i]) for i, b in enumerate(model.buses)],
+        "elements": [
+            {"name": name, "ends": list(ends[name]) if name in ends else None,
+             "loading_pct": None if flow is None else numbers(flow.loading_pct[0, :, i])}
+            for i, name in enumerate(model.elements)
+        ],
+    }  # fmt: skip
+
+
+def _bus(number: int, where: Mapping[int, tuple[float, float]], vm_pu: Any) -> dict[str, Any]:
+    return {
+        "number": number, "position": list(where[number]) if number in where else None,
+        "vm_pu": None if vm_pu is None else numbers(vm_pu),
+    }  # fmt: skip

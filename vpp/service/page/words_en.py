@@ -1,0 +1,26 @@
+"""The page in English."""
+
+WORDS = {
+    "title": "Virtual power plant", "other_language": "中文", "sign_in": "Sign in", "sign_out": "Sign out",
+    "api_key": "API key", "wrong_key": "This key is not valid, or is no operator's.", "clock": "Clock",
+    "plan": "Plan", "band": "Plan, 5 to 95 % of the forecast", "meter": "Meter", "baseline": "Baseline",
+    "ordered": "Baseline and order", "event": "Event", "no_event": "No demand-response event in sight.",
+    "event_title": "Demand-response event: participants", "plan_title": "Net injection of the portfolio, MW",
+    "price_title": "Price and position", "price": "Price, {currency}/MWh", "position": "Firm position, MW",
+    "stores_title": "State of charge, % of capacity", "network_title": "Network, loading in %",
+    "network_none": "No network model, or no plan that the forecast covers.", "step": "Time step",
+    "lines_only": "The network has no drawing; its most loaded elements:", "bus": "Bus",
+    "runs_title": "Runs", "stage": "Stage", "issued": "Issued", "level": "Level", "certificate": "Certificate",
+    "released": "Released", "reason": "Reason", "alarms_title": "Alarms", "no_alarms": "No open alarm.",
+    "last": "Last", "count": "Count", "message": "Message", "commands_title": "Commands",
+    "states_title": "Assets now", "asset": "Asset", "kind": "Kind", "power": "MW", "stored": "MWh stored",
+    "on": "On", "available": "Available", "yes": "yes", "no": "no", "now": "now",
+    "naive_none": "Every forecast comes from a trained model.",
+    "naive_some": "{n} of {of} forecasts are still naive (intraday models are training): {names}",
+    "no_forecast": "No forecast has been made yet.", "no_plan": "No plan has been released yet.",
+    "level_optimal": "optimal", "level_last_good": "last good", "level_merit_order": "merit order",
+    "level_device_default": "device default", "verdict_clean": "clean", "verdict_violated": "violated",
+    "verdict_none": "none", "stage_day_ahead": "day ahead", "stage_intraday": "intraday",
+    "stage_real_time": "real time", "sent": "sent", "acked": "acknowledged", "expired": "expired",
+    "superseded": "superseded", "rejected": "rejected", "lost": "lost", "pending": "pending",
+}  # fmt: skip

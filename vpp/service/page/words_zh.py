@@ -1,0 +1,26 @@
+"""The page in Chinese."""
+
+WORDS = {
+    "title": "虚拟电厂", "other_language": "English", "sign_in": "登录", "sign_out": "退出",
+    "api_key": "API 密钥", "wrong_key": "密钥无效，或不是运行员密钥。", "clock": "时钟",
+    "plan": "计划", "band": "计划，预测的 5% 至 95%", "meter": "电表", "baseline": "基线",
+    "ordered": "基线加调度量", "event": "事件", "no_event": "近期没有需求响应事件。",
+    "event_title": "需求响应事件：参与者", "plan_title": "聚合净注入功率，MW",
+    "price_title": "价格与头寸", "price": "价格，{currency}/MWh", "position": "确定头寸，MW",
+    "stores_title": "储能状态，占容量的百分比", "network_title": "电网负载率，%",
+    "network_none": "没有电网模型，或没有被预测覆盖的计划。", "step": "时段",
+    "lines_only": "电网没有图形；负载率最高的元件：", "bus": "母线",
+    "runs_title": "运行记录", "stage": "阶段", "issued": "发布时间", "level": "级别", "certificate": "校核",
+    "released": "已下达", "reason": "原因", "alarms_title": "告警", "no_alarms": "没有未确认的告警。",
+    "last": "最近", "count": "次数", "message": "内容", "commands_title": "指令",
+    "states_title": "资产现状", "asset": "资产", "kind": "类型", "power": "MW", "stored": "储存 MWh",
+    "on": "运行", "available": "可用", "yes": "是", "no": "否", "now": "现在",
+    "naive_none": "所有预测均来自已训练的模型。",
+    "naive_some": "{of} 个预测中有 {n} 个仍为朴素预测（日内模型正在训练）：{names}",
+    "no_forecast": "尚未进行预测。", "no_plan": "尚未下达计划。",
+    "level_optimal": "最优", "level_last_good": "上次有效", "level_merit_order": "优先顺序",
+    "level_device_default": "设备默认", "verdict_clean": "通过", "verdict_violated": "越限",
+    "verdict_none": "无", "stage_day_ahead": "日前", "stage_intraday": "日内",
+    "stage_real_time": "实时", "sent": "已发送", "acked": "已确认", "expired": "已过期",
+    "superseded": "已取代", "rejected": "被拒绝", "lost": "丢失", "pending": "待发送",
+}  # fmt: skip
