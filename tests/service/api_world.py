@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +30,14 @@ from vpp.service.series_book import SeriesBook
 from vpp.service.system import System
 
 DEMO = Path(__file__).resolve().parents[2] / "config" / "demo"
+demo = cache(load_portfolio)
 NOW = datetime(2016, 7, 12, 13, 0, tzinfo=UTC)
 START = NOW + 10 * QUARTER
 
 
 def made_system(store: Store) -> System:
     """The demo without its network; series of the grid are made up, five weeks of them."""
-    loaded = load_portfolio(DEMO)
+    loaded = demo(DEMO)
     begin = NOW - 96 * 35 * QUARTER
     day = 0.5 + 0.4 * np.sin(np.arange(96 * 36) * 2 * np.pi / 96)
     archive = {name: Series(name, begin, day) for name in series_used(loaded.portfolio)}

@@ -72,7 +72,9 @@ def plan_chart(s: Snapshot, say: Words) -> Options:
     if s.band is not None:
         low, high = (steps(c, s.zone) for c in s.band)
         width = [[t, None if a is None or b is None else b - a] for (t, a), (_, b) in zip(low, high, strict=True)]
-        hidden: Options = {"lineStyle": {"opacity": 0}, "stack": "band", "stackStrategy": "all", "tooltip": {"show": False}}
+        hidden: Options = {
+            "lineStyle": {"opacity": 0}, "stack": "band", "stackStrategy": "all", "tooltip": {"show": False},
+        }  # fmt: skip
         series.append(_line("", low, **hidden))
         series.append(_line(say("band"), width, BLUE, **{**hidden, "areaStyle": {"color": BLUE, "opacity": 0.18}}))
     if s.plan is not None:

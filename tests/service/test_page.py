@@ -1,0 +1,172 @@
+"""The page: signed in by key, offline, and charts that say what the record says."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.service.api_world import NOW, START, World, made_run
+from tests.service.test_api_desk import two_bus_flow
+from vpp.domain.forecast import Forecast
+from vpp.domain.time import QUARTER, TimeGrid
+from vpp.service.page import charts
+from vpp.service.page.layout import tree_layout
+from vpp.service.page.snapshot import Snapshot, band_of, collect
+from vpp.service.page.view import forecast_line
+from vpp.service.page.words import LANGUAGES, words
+
+OTHER_HOST = re.compile(r"""(?:src|href)=["']?https?://|url\(["']?https?://|import[^;]*["']https?://""")
+SAY = words("en")
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
+    """One world whose page runs: NiceGUI is one application per process."""
+    world = World(tmp_path_factory.mktemp("page"))
+    with world.client:
+        yield world
+    world.store.close()
+
+
+@pytest.fixture(scope="module")
+def shown(served: World) -> Snapshot:
+    return collect(served.app.state.api)
+
+
+def sign_in(world: World, token: str) -> TestClient:
+    browser = TestClient(world.app)
+    browser.post("/session", content=f"token={token}", headers={"content-type": "application/x-www-form-urlencoded"})
+    return browser
+
+
+def test_without_a_key_the_page_leads_to_the_sign_in(served: World) -> None:
+    browser = TestClient(served.app)
+    answer = browser.get("/")
+    assert answer.url.path == "/sign-in"
+    assert answer.status_code == 200
+    assert 'type="password"' in answer.text or "password" in answer.text
+    for token in ("wrong", served.data_centre, served.desk):
+        assert sign_in(served, token).get("/").url.path == "/sign-in"
+
+
+def test_the_page_is_there_for_an_operator_and_needs_no_other_host(served: World) -> None:
+    browser = sign_in(served, served.operator)
+    answer = browser.get("/")
+    assert (answer.url.path, answer.status_code) == ("/", 200)
+    assert SAY("plan_title") in answer.text
+    assert not OTHER_HOST.search(answer.text)
+    assets = set(re.findall(r"""["'(](/_nicegui/[^"'()\s]+\.(?:js|css))""", answer.text))
+    assert assets
+    for path in sorted(assets):
+        found = browser.get(path)
+        assert found.status_code == 200, path
+        if path.endswith(".css"):
+            assert not OTHER_HOST.search(found.text), path
+    assert browser.get("/v1/runs").status_code == 200, "one cookie serves page and API"
+    browser.get("/sign-out")
+    assert browser.get("/v1/runs").status_code == 401
+
+
+def test_the_language_is_kept(served: World) -> None:
+    browser = sign_in(served, served.operator)
+    assert words("zh")("plan_title") in browser.get("/?lang=zh").text
+    assert words("zh")("plan_title") in browser.get("/").text
+    assert SAY("plan_title") in browser.get("/?lang=en").text
+
+
+def test_an_open_page_needs_no_key_but_its_api_does(tmp_path: Path, served: World) -> None:
+    world = World(tmp_path, open_page=True)
+    browser = TestClient(world.app)
+    assert browser.get("/").url.path == "/"
+    assert browser.get("/v1/runs").status_code == 401
+    world.store.close()
+
+
+def test_both_languages_say_everything() -> None:
+    assert LANGUAGES["en"].keys() == LANGUAGES["zh"].keys()
+    holes = re.compile(r"\{(\w+)\}")
+    for key, text in LANGUAGES["en"].items():
+        assert set(holes.findall(text)) == set(holes.findall(LANGUAGES["zh"][key])), key
+
+
+def test_the_snapshot_reads_the_plan_in_force(shown: Snapshot) -> None:
+    assert shown.run is not None and shown.run.id == "r1"
+    assert shown.plan is not None and shown.plan.values == pytest.approx(np.full(24, 0.1))
+    assert [name for name, _ in shown.stores] == ["battery-glass"]
+    assert shown.event is not None and shown.event.event.id == "dr-1"
+    assert shown.event.baseline is not None and shown.event.baseline.values == pytest.approx(np.full(6, -3.0))
+    assert [r.id for r in shown.runs] == ["r2", "r1"]
+    assert np.isfinite(shown.price.values).all()
+
+
+def test_charts_use_local_wall_time_and_mark_the_event(shown: Snapshot) -> None:
+    options = charts.plan_chart(shown, SAY)
+    plan = next(s for s in options["series"] if s["name"] == SAY("plan"))
+    assert plan["data"][0] == [charts.wall_ms(NOW, "Europe/Berlin"), pytest.approx(0.1)]
+    assert charts.wall_ms(NOW, "Europe/Berlin") - NOW.timestamp() * 1000 == 2 * 3600 * 1000, "summer time"
+    assert len(plan["data"]) == 25, "the last interval has its width"
+    meter = options["series"][-1]
+    area = meter["markArea"]["data"][0]
+    assert area[0]["xAxis"] == charts.wall_ms(START, "Europe/Berlin")
+    assert meter["data"][0][1] is None, "a gap is a gap"
+    price = charts.price_chart(shown, SAY)
+    assert [s["name"] for s in price["series"]] == ["Price, EUR/MWh", "Firm position, MW"]
+    assert charts.stores_chart(shown, SAY)["series"][0]["name"] == "battery-glass"
+    assert [s["name"] for s in charts.event_chart(shown, SAY)["series"]][1] == SAY("baseline")
+
+
+def test_the_band_is_the_plan_plus_what_the_scenarios_leave_open(served: World) -> None:
+    portfolio = served.system.portfolio
+    wind = next(a for a in portfolio.assets if a.inputs.get("available_mw"))
+    given = wind.inputs["available_mw"]
+    assert given.series is not None
+    run = made_run(served.system, "x")
+    scenarios = np.tile(np.linspace(-1.0, 1.0, 101)[:, None, None], (1, 1, 24))
+    quantiles = np.zeros((1, 9, 24))
+    levels = (0.05, 0.10, 0.25, 0.40, 0.50, 0.60, 0.75, 0.90, 0.95)
+    forecast = Forecast(NOW, run.schedule.grid, (given.series,), levels, quantiles, scenarios, ("naive",))
+    scale = sum(
+        i.scale
+        for a in portfolio.assets
+        for n, i in a.inputs.items()
+        if n == "available_mw" and i.series == given.series
+    )
+    band = band_of(portfolio, run.schedule, forecast)
+    assert band is not None
+    assert band[0].values == pytest.approx(np.full(24, 0.1 - 0.9 * scale))
+    assert band[1].values == pytest.approx(np.full(24, 0.1 + 0.9 * scale))
+    assert band_of(portfolio, run.schedule, replace(forecast, scenarios=scenarios[:0])) is None
+
+
+@pytest.mark.parametrize(("loading", "colour"), [(20, charts.GREEN), (85, charts.ORANGE), (100, charts.RED)])
+def test_lines_are_coloured_by_loading(loading: float, colour: str) -> None:
+    flow = two_bus_flow(TimeGrid.uniform(NOW, QUARTER, 2), loading)
+    network = cast(Any, SimpleNamespace(buses=(98, 99), elements=("line 1",), ends={"line 1": (98, 99)}))
+    graph = charts.network_chart(network, flow, 1, SAY)["series"][0]
+    assert [(x["source"], x["target"], x["lineStyle"]["color"]) for x in graph["links"]] == [("98", "99", colour)]
+    bare = cast(Any, SimpleNamespace(buses=(98, 99), elements=("line 1",)))
+    (bar,) = charts.network_chart(bare, flow, 1, SAY)["series"]
+    assert bar["data"][0]["itemStyle"]["color"] == colour
+
+
+@given(st.lists(st.tuples(st.integers(0, 30), st.integers(0, 30)).filter(lambda e: e[0] != e[1]), max_size=40))
+def test_every_bus_has_a_place_of_its_own(edges: list[tuple[int, int]]) -> None:
+    ends = {f"line {i}": e for i, e in enumerate(edges)}
+    places = tree_layout(ends)
+    assert places.keys() == {b for e in edges for b in e}
+    assert len(set(places.values())) == len(places)
+
+
+def test_the_page_says_which_forecasts_are_naive(shown: Snapshot) -> None:
+    assert forecast_line(replace(shown, naive=None), SAY) == SAY("no_forecast")
+    assert forecast_line(replace(shown, naive=()), SAY) == SAY("naive_none")
+    line = forecast_line(replace(shown, naive=("a", "b"), forecasts=40), SAY)
+    assert "2 of 40" in line and "a, b" in line
