@@ -16,7 +16,7 @@ $(STAMP): requirements.lock pyproject.toml
 	@set -e; started=$$(date +%s); \
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV); \
 	if $(BIN)/python -m pip install --quiet --disable-pip-version-check uv==$(UV_VERSION); then \
-	  install="$(BIN)/uv pip install --quiet --python $(BIN)/python"; \
+	  install="$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python"; \
 	else \
 	  echo "uv $(UV_VERSION) cannot be installed, going on with pip"; \
 	  install="$(BIN)/python -m pip install --quiet --disable-pip-version-check"; \

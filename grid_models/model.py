@@ -23,6 +23,7 @@ from grid_models.limits import find_violations, wanted_cuts
 from grid_models.spec import NetworkSpec
 from grid_models.tables import Complex, Ints, NetTables
 from grid_models.taps import Solved, follow, settle, solve_at
+from grid_models.verdict import Question, VerdictProcess
 from vpp.domain.forecast import Series
 from vpp.domain.network import Cut, Flow, Violation
 from vpp.domain.portfolio import Outage
@@ -38,14 +39,13 @@ class AcNetwork:
     def __init__(
         self, tables: NetTables, outages: Sequence[Outage], reference: Callable[[], Reference]
     ) -> None:
-        """`reference` makes the verdict's engine when the first verdict is asked for.
+        """`reference` makes the verdict's engine, in a process of its own; it must be picklable.
 
         Raises UnknownElement for an outage of a line or switch that does not exist.
         """
         self._tables = tables
         self._outages = tuple(outages)
-        self._make_reference = reference
-        self._reference: Reference | None = None
+        self._reference = VerdictProcess(reference)
         self._states: dict[Switching, State] = {}
         self._engines: dict[tuple[Switching, tuple[int, ...]], Engine] = {}
         for outage in self._outages:
@@ -98,18 +98,22 @@ class AcNetwork:
 
         A step that `runpp` does not solve has `converged` False.
         """
-        if self._reference is None:
-            self._reference = self._make_reference()
         only = slice(case, case + 1)
         vm, loading = np.full_like(flow.vm_pu[only], np.nan), np.full_like(flow.loading_pct[only], np.nan)
         converged = np.zeros_like(flow.converged[only])
-        for switching, first, last in self._runs(flow.grid):
-            net = self._reference.net(*switching)
-            for t in range(first, last):
-                answer = self._reference.solve(net, flow.p_mw[case, t], flow.q_mvar[case, t], flow.taps[case, t])
-                if answer is not None:
-                    vm[0, t], loading[0, t], converged[0, t] = answer[0], answer[1], True
+        questions = [
+            Question(switching, flow.p_mw[case, t], flow.q_mvar[case, t], flow.taps[case, t])
+            for switching, first, last in self._runs(flow.grid)
+            for t in range(first, last)
+        ]
+        for t, answer in enumerate(self._reference.ask(questions)):
+            if answer is not None:
+                vm[0, t], loading[0, t], converged[0, t] = answer[0], answer[1], True
         return Flow(flow.grid, flow.p_mw[only], flow.q_mvar[only], vm, loading, flow.taps[only], converged)
+
+    def warm_up(self) -> None:
+        """Start the reference engine in the background, before the first verdict needs it."""
+        self._reference.warm_up()
 
     def violations(self, flow: Flow, names: Sequence[str] = ("expected",)) -> list[Violation]:
         """Every violation by case and step; cases beyond `names` are "case N".

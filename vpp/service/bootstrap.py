@@ -55,6 +55,7 @@ def open_system(
     archive: dict[str, Series] = dict(loaded.series)
     if grid is not None:
         archive |= grid.series
+        grid.network.warm_up()
     location = loaded.location
     pipeline = Pipeline(
         settings.models_dir if models else None,

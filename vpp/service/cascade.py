@@ -25,7 +25,7 @@ from vpp.service.assemble import exposure_of, problem_of, scenarios_of
 from vpp.service.situation import Situation
 
 log = logging.getLogger(__name__)
-GAP = {"day_ahead": 5e-3, "intraday": 1e-2}
+GAP = {"day_ahead": 5e-3, "intraday": 2e-2}
 MAX_ROUNDS = 12
 Made = tuple[Schedule, Solution | None]
 Rung = Callable[[], Made | None]

@@ -39,7 +39,7 @@ from vpp.service.orders import calls_over, with_measured_gap
 from vpp.service.situation import Situation, UnitPosition
 from vpp.service.system import System
 
-CUT_ROWS = 12
+CUT_ROWS = 6
 CUT_ROUNDS = 3
 NEAR_PCT = 95.0
 KEPT_SHAPES = 8
@@ -175,19 +175,19 @@ class Tracker:
 
         return solve
 
-    def _door(self, problem: Problem) -> RealTime:
+    def _door(self, problem: Problem, rows: int) -> RealTime:
+        """The compiled problem of this shape with `rows` rows for cuts."""
         for k, door in enumerate(self.doors):
-            if door.fits(problem):
+            if door.n_cut_rows == rows and door.fits(problem):
                 self.doors.insert(0, self.doors.pop(k))
                 return door
-        self.doors.insert(0, RealTime(problem, CUT_ROWS))
+        self.doors.insert(0, RealTime(problem, rows))
         del self.doors[KEPT_SHAPES:]
         return self.doors[0]
 
     def _solve(self, s: Situation, exposure: Exposure | None, upper: Schedule) -> Solution:
         began = time.perf_counter()
         problem = problem_of(s)
-        door = self._door(problem)
         target = np.array([_planned(upper, s.grid, upper.power_of(a.id)) for a in s.portfolio.assets])
         weight = TRACKING_EUR_PER_MW2_H * s.grid.hours[None, :] * np.ones_like(target)
         built = time.perf_counter()
@@ -203,6 +203,7 @@ class Tracker:
             first = count if rounds == 0 else first
             rows.update(found)
             cuts = [rows[k] for k in list(rows)[-CUT_ROWS:]]
+            door = self._door(problem, CUT_ROWS if cuts else 0)
             x, objective = door.solve(
                 problem, target, weight,
                 cuts=np.array([c[0] for c in cuts]) if cuts else None,
