@@ -107,7 +107,8 @@ class World:
 
     def ask(self, token: str, method: str, path: str, **more: Any) -> Response:
         """With a key; another browser than any session's."""
-        return self.client.request(method, path, headers={"Authorization": f"Bearer {token}"}, **more)
+        answer: Response = self.client.request(method, path, headers={"Authorization": f"Bearer {token}"}, **more)
+        return answer
 
     def override(self, **changes: Any) -> Response:
         """An hour of at most 0.2 MW from the battery of the glass works."""

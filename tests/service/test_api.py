@@ -1,5 +1,6 @@
 """The API on a real SQLite record: who may ask what, how errors read, runs and their release."""
 
+import threading
 from datetime import timedelta
 
 import pytest
@@ -244,6 +245,21 @@ def test_the_session_of_the_page_serves_the_api(world: World) -> None:
     assert browser.get("/v1/runs").status_code == 200
     world.store.access.revoke(world.operator.partition(".")[0])
     assert browser.get("/v1/runs").status_code == 401
+
+
+@pytest.mark.parametrize("path", ["/v1/assets", "/v1/forecasts"])
+def test_what_is_read_beside_the_record_waits_for_the_loop(world: World, path: str) -> None:
+    world.system.last_forecast = None
+    done = threading.Event()
+
+    def ask() -> None:
+        world.ask(world.operator, "GET", path)
+        done.set()
+
+    with world.lock:
+        threading.Thread(target=ask, daemon=True).start()
+        assert not done.wait(0.5)
+    assert done.wait(10.0)
 
 
 def test_every_operation_is_documented(world: World) -> None:

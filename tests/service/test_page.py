@@ -12,6 +12,8 @@ import pytest
 from fastapi.testclient import TestClient
 from hypothesis import given
 from hypothesis import strategies as st
+from nicegui import Client
+from nicegui.page import page
 
 from tests.service.api_world import NOW, START, World, made_run
 from tests.service.test_api_desk import two_bus_flow
@@ -20,7 +22,7 @@ from vpp.domain.time import QUARTER, TimeGrid
 from vpp.service.page import charts
 from vpp.service.page.layout import tree_layout
 from vpp.service.page.snapshot import Snapshot, band_of, collect
-from vpp.service.page.view import forecast_line
+from vpp.service.page.view import Page, forecast_line
 from vpp.service.page.words import LANGUAGES, words
 
 OTHER_HOST = re.compile(r"""(?:src|href)=["']?https?://|url\(["']?https?://|import[^;]*["']https?://""")
@@ -88,6 +90,22 @@ def test_an_open_page_needs_no_key_but_its_api_does(tmp_path: Path, served: Worl
     assert browser.get("/").url.path == "/"
     assert browser.get("/v1/runs").status_code == 401
     world.store.close()
+
+
+def test_a_refresh_fills_every_chart_and_table(served: World) -> None:
+    async def opened() -> Page:
+        with Client(page("")):
+            made = Page(served.app.state.api, "zh")
+            made.build()
+            await made.refresh()
+            return made
+
+    assert served.client.portal is not None
+    made = served.client.portal.call(opened)
+    assert all(made.charts[name].options["series"] for name in ("plan", "price", "stores", "event"))
+    assert made.tables["runs"].rows[1]["level"] == words("zh")("level_optimal")
+    assert len(made.tables["states"].rows) == len(served.system.portfolio.assets)
+    assert made.labels["step"].text == words("zh")("network_none")
 
 
 def test_both_languages_say_everything() -> None:

@@ -65,6 +65,14 @@ class ReleaseRequest(BaseModel):
     accept_violations: bool = False
 
 
+class Released(BaseModel):
+    """Who let a plan command, and when."""
+
+    run: str
+    released_by: str
+    released_at: datetime
+
+
 class Change(BaseModel):
     """One asset at one time, MW of injection."""
 
@@ -152,7 +160,7 @@ def difference(run_id: str, api: ApiDep, _: OperatorDep) -> Any:
     return difference_of(run, before)
 
 
-@router.post("/runs/{run_id}/release", summary="Release a plan", response_model=RunRow,
+@router.post("/runs/{run_id}/release", summary="Release a plan", response_model=Released,
              responses=answers(401, 403, 404, 409, 422))  # fmt: skip
 def release(run_id: str, api: ApiDep, who: OperatorDep, body: ReleaseRequest | None = None) -> Any:
     """Let the plan command. Refused (409) for one that is over, replaced, released, or violated without consent."""
@@ -168,7 +176,7 @@ def release(run_id: str, api: ApiDep, who: OperatorDep, body: ReleaseRequest | N
     if violated and not (body and body.accept_violations):
         raise Problem(409, "the certificate is violated; release it with accept_violations: true if that is meant")
     api.store.runs.release(run_id, who.key_id, now)
-    return next(RunRow(**vars(r)) for r in api.store.runs.list(10**6, run.stage) if r.id == run_id)
+    return Released(run=run_id, released_by=who.key_id, released_at=now)
 
 
 @router.post("/runs", status_code=202, summary="Run a stage now", response_model=jobs.Accepted,
