@@ -6,6 +6,7 @@ and switching state. A step takes the switching state at its start.
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -45,6 +46,7 @@ class AcNetwork:
         """
         self._tables = tables
         self._outages = tuple(outages)
+        self._first_taps = tables.trafos.tap_pos
         self._reference = VerdictProcess(reference)
         self._states: dict[Switching, State] = {}
         self._engines: dict[tuple[Switching, tuple[int, ...]], Engine] = {}
@@ -57,6 +59,17 @@ class AcNetwork:
         return tuple(map(int, self._tables.buses.number))
 
     @property
+    def taps(self) -> tuple[int, ...]:
+        """Tap positions every flow starts from."""
+        return tuple(map(int, self._first_taps))
+
+    def starting_at(self, taps: Sequence[int]) -> AcNetwork:
+        """The same network with other tap positions to start from; engines are shared."""
+        moved = copy.copy(self)
+        moved._first_taps = np.asarray(taps, dtype=np.int64)
+        return moved
+
+    @property
     def elements(self) -> tuple[str, ...]:
         """Names of lines, then transformers, in array order of `loading_pct`."""
         return self._tables.elements
@@ -65,7 +78,7 @@ class AcNetwork:
         """Batch AC power flow of net injections (C,T,B) in MW, Mvar.
 
         Taps are controlled unless given as (C,T,X). Case 0 is a trajectory whose taps follow from
-        step to step, the first from the network's own position; other cases start from case 0's.
+        step to step, the first from the network's `taps`; other cases start from case 0's.
         What does not converge is NaN with `converged` False; de-energised buses are NaN.
         """
         cases, steps, _ = p_mw.shape
@@ -74,7 +87,7 @@ class AcNetwork:
         loading = np.full((cases, steps, len(self.elements)), np.nan)
         found = np.zeros((cases, steps, n_trafos), dtype=np.int64)
         converged = np.zeros((cases, steps), dtype=bool)
-        position = self._tables.trafos.tap_pos
+        position = self._first_taps
         for switching, first, last in self._runs(grid):
             span = slice(first, last)
             state = self._state(switching)

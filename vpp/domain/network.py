@@ -73,6 +73,13 @@ class Network(Protocol):
         """Bus numbers in array order."""
 
     @property
+    def taps(self) -> tuple[int, ...]:
+        """Tap positions every flow starts from."""
+
+    def starting_at(self, taps: Sequence[int]) -> Network:
+        """The same network with other tap positions to start from."""
+
+    @property
     def elements(self) -> tuple[str, ...]:
         """Names of the rated elements in array order of `loading_pct`."""
 

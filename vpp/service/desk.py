@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatch.bid import price_quantity_curve
+from dispatch.exposure import bus_injection
 from vpp.domain.command import Setpoint, Telemetry
 from vpp.domain.errors import NotSolved
 from vpp.domain.market import Bid
@@ -105,7 +106,7 @@ class Desk:
         situation = gather(self.system, INTRADAY, ROLL, now)
         run = run_stage(situation, _id(), committing())
         run = replace(run, released=self.system.loaded.release == "auto")
-        setpoints = self._announce(run.schedule, run.id, now) if run.released else []
+        setpoints = self._announce(run.schedule, run.id, now)
         recorded = self._record(run, setpoints, INTRADAY, now)
         self.first_roll = False
         return recorded
@@ -132,12 +133,22 @@ class Desk:
             return None
         situation = observe(self.system, now, readings, self.quarter, upper)
         run = run_stage(situation, _id(), self.tracker.solver(upper), reference_steps=slice(0, 1))
+        self._follow_taps(situation, run.schedule)
         available = {a: v["available_mw"] for a, v in situation.inputs.items() if "available_mw" in v}
         windows = arbitrate(self.system.store.events.active_proposals(now), now)
         setpoints = continuous(
             run.schedule, self.system.portfolio.assets, available, windows, now, run.id, self.system.epoch
         )
         return self._record(run, setpoints, REAL_TIME, now)
+
+    def _follow_taps(self, s: Situation, schedule: Schedule) -> None:
+        """Where the transformers' controllers are after the minute that begins now."""
+        exposure = exposure_of(s)
+        if s.grid_side is None or exposure is None:
+            return
+        p, q = bus_injection(exposure, schedule.power_mw)
+        flow = s.grid_side.network.flow(s.grid.part(0, 1), p[:1, :1], q[:1, :1])
+        self.system.taps_moved(tuple(map(int, flow.taps[0, 0])))
 
     def read(self, now: datetime) -> Mapping[str, Telemetry]:
         """Telemetry of every asset, kept as the newest state; the minute that ended joins the running quarter."""

@@ -110,7 +110,8 @@ class Situation:
         committed = {k: v.tolist() for k, v in sorted(self.committed.items())}
         values_end = {k: [v.width_mwh.tolist(), v.value.tolist()] for k, v in sorted(self.end_value.items())}
         calls = [(c.id, c.baseline_mw.tolist(), c.ordered_mw.tolist()) for c in self.calls]
-        h.update(json.dumps([states, limits, committed, values_end, calls]).encode())
+        taps = self.grid_side.network.taps if self.grid_side else ()
+        h.update(json.dumps([states, limits, committed, values_end, calls, taps]).encode())
         return h.hexdigest()
 
 

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from adapters.relay import Relay
 
 SCENARIOS = 200
+TAPS = "taps"
 RATIO_SPAN = timedelta(days=28)
 MeterSource = Callable[[datetime, datetime], Sequence[MeterRow]]
 
@@ -84,7 +85,14 @@ class System:
         day = floor_to(now, timedelta(days=1))
         if self._ratio is None or self._ratio[0] != day:
             self._ratio = day, self._reactive_ratio(now)
-        return GridSide(self.network, self.background, self._ratio[1])
+        taps = self.store.settings.get(TAPS)
+        network = self.network if taps is None else self.network.starting_at(taps)
+        return GridSide(network, self.background, self._ratio[1])
+
+    def taps_moved(self, taps: tuple[int, ...]) -> None:
+        """Keep the tap positions of the minute that was just planned; the next flow starts from them."""
+        if list(taps) != self.store.settings.get(TAPS):
+            self.store.settings.put(TAPS, list(taps))
 
     def _reactive_ratio(self, now: datetime) -> Array:
         assert self.background is not None

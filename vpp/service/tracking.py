@@ -231,7 +231,9 @@ def _with_given(schedule: Schedule, upper: Schedule, s: Situation) -> Schedule:
 
 
 def _near(s: Situation, exposure: Exposure | None, power_mw: Array) -> tuple[dict[str, tuple[Array, Array]], int]:
-    """Rows (coefficients (N,), limits (T,)) of elements near or past their rating, and the violations counted."""
+    """The violations counted, and of each case the worst branch and the worst bus that is near or past its limit,
+    as rows (coefficients (N,), limits (T,)).
+    """
     if s.grid_side is None or exposure is None:
         return {}, 0
     network = s.grid_side.network
@@ -239,7 +241,7 @@ def _near(s: Situation, exposure: Exposure | None, power_mw: Array) -> tuple[dic
     flow = network.flow(s.grid, p, q)
     worst: dict[str, Cut] = {}
     for cut in network.cuts(flow, near_pct=NEAR_PCT):
-        key = f"{cut.element}/{cut.case}"
+        key = f"{cut.element.split()[0]}/{cut.case}"
         if key not in worst or _slack(cut, p, q) < _slack(worst[key], p, q):
             worst[key] = cut
     found = {key: row for key, cut in worst.items() if (row := _row(cut, exposure, s)) is not None}
