@@ -46,7 +46,7 @@ def flexible_power(
     group: Sequence[str], asset_ids: Sequence[str], grid: TimeGrid, window: Sequence[int], reference_mw: Array,
     direction: Direction, most_mw: float = INF,
 ) -> Block:  # fmt: skip
-    """The block whose only column d is the MW held over `window` beyond `reference_mw` (T,), worth much more than energy."""
+    """Its only column is the MW held over `window` beyond `reference_mw` (T,), worth much more than energy."""
     sign = 1.0 if direction == "up" else -1.0
     hours = float(grid.hours[list(window)].sum())
     column = Columns("held_mw", (1, 1), 0.0, most_mw, -WORTH_PER_MWH * hours, term="flexibility")
@@ -56,7 +56,9 @@ def flexible_power(
     return Block(f"flexibility {direction}", (column,), (Rows("held", floor, INF, own=own, injection=total * sign),))
 
 
-def held_mw(schedule: Schedule, group: Sequence[str], window: Sequence[int], reference_mw: Array, direction: Direction) -> float:
+def held_mw(
+    schedule: Schedule, group: Sequence[str], window: Sequence[int], reference_mw: Array, direction: Direction
+) -> float:
     """MW a schedule holds over the window beyond the reference, never negative."""
     rows = [schedule.asset_ids.index(a) for a in group]
     total = schedule.power_mw[rows].sum(axis=0)[list(window)] - np.asarray(reference_mw)[list(window)]

@@ -2,186 +2,216 @@
 
 Each rule walks the steps once and keeps the wished power where the device can do it: power and
 energy limits, ramps, minimum run and stop times, heat that must be met, silos that must not run
-over. No solver, so it always answers. The equations are those of `check`, restated as decisions.
+over. No solver, so it always answers; what no choice of power can prevent goes into the slacks of the
+kind (unmet or dumped heat, overheating, missed shipments). The equations are those of the kinds, stated
+as decisions; what is out of service is off or at its default.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
-from vpp.domain.portfolio import Asset, AssetState
+from dispatch.follow_mills import mills
+from dispatch.substitution import Rebound
+from dispatch.wish import Path, Switch, Wish
+from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.schedule import Schedule
-from vpp.domain.time import Array, TimeGrid
+from vpp.domain.time import Array
+
+EPS = 1e-9
 
 
-@dataclass(frozen=True)
-class Wish:
-    """What one asset should do if it can: power (T,) MW of injection; `on` (T,) for kinds that commit."""
-
-    asset: Asset
-    state: AssetState
-    grid: TimeGrid
-    power_mw: Array
-    inputs: Mapping[str, Array]
+def _keep(loss_per_h: float, hours: Array) -> Array:
+    return np.maximum(0.0, 1.0 - loss_per_h * hours)
 
 
-@dataclass
-class Path:
-    """What it will do."""
-
-    power_mw: Array
-    on: Array | None = None
-    stored_mwh: Array | None = None
-    decisions: dict[str, Array] = field(default_factory=dict)
-
-
-class Switch:
-    """On/off state that honours minimum run and stop times."""
-
-    def __init__(self, state: AssetState, run_h: float, stop_h: float) -> None:
-        self.on, self.minutes = state.on, float(state.minutes_in_state)
-        self._needed = {True: 60.0 * run_h, False: 60.0 * stop_h}
-
-    def may_change(self) -> bool:
-        return self.minutes >= self._needed[self.on] - 1e-6
-
-    def step(self, wish: bool, minutes: int) -> bool:
-        """The state over the next `minutes`: the wish where the device may change, else the present one."""
-        if wish != self.on and self.may_change():
-            self.on, self.minutes = wish, 0.0
-        self.minutes += minutes
-        return self.on
+def _clip(value: float, low: float, high: float) -> float:
+    """`value` inside [low, high]; where they cross, `low` wins."""
+    return max(low, min(value, high))
 
 
 def _battery(wish: Wish) -> Path:
-    q, content = wish.asset.params, wish.state.stored_mwh
+    q, wanted = wish.asset.params, wish.wanted_mw
+    content = _clip(wish.state.stored_mwh, 0.0, q.capacity_mwh)
     low, high = q.soc_min * q.capacity_mwh, q.soc_max * q.capacity_mwh
+    rated = q.power_mw if wish.state.available else 0.0
     power, stored = np.empty(wish.grid.n), np.empty(wish.grid.n)
-    for t, h in enumerate(wish.grid.hours):
-        content *= 1.0 - q.standing_loss_per_h * h
-        most = max(0.0, content - low) * q.discharge_efficiency / h
-        least = -max(0.0, high - content) / (q.charge_efficiency * h)
-        power[t] = np.clip(wish.power_mw[t], max(-q.power_mw, least), min(q.power_mw, most))
+    for t, (h, kept) in enumerate(zip(wish.grid.hours, _keep(q.standing_loss_per_h, wish.grid.hours), strict=True)):
+        content *= kept
+        most = min(rated, max(0.0, content - low) * q.discharge_efficiency / h)
+        least = min(rated, max(0.0, high - content) / (q.charge_efficiency * h), _taper(q, content, h))
+        power[t] = _clip(wanted[t], -least, most)
         content += h * (max(-power[t], 0.0) * q.charge_efficiency - max(power[t], 0.0) / q.discharge_efficiency)
         stored[t] = content
     return Path(power, stored_mwh=stored)
 
 
+def _taper(q: Any, kept_mwh: float, hours: float) -> float:
+    """Charging power that fits the content it leads to: c (1 - taper) / P + (kept + h eta c) / E <= 1."""
+    if q.taper_from_soc >= 1.0 or q.power_mw == 0.0:
+        return float(q.power_mw)
+    width = (1.0 - q.taper_from_soc) / q.power_mw + hours * q.charge_efficiency / q.capacity_mwh
+    return float(max(0.0, (1.0 - kept_mwh / q.capacity_mwh) / width))
+
+
 def _curtailable(wish: Wish) -> Path:
-    return Path(np.clip(wish.power_mw, 0.0, np.clip(wish.inputs["available_mw"], 0.0, wish.asset.params.capacity_mw)))
+    q = wish.asset.params
+    most = min(q.capacity_mw, q.s_rating_mva / float(np.hypot(1.0, wish.asset.tan_phi))) * wish.state.available
+    return Path(np.clip(wish.wanted_mw, 0.0, np.clip(wish.inputs["available_mw"], 0.0, most)))
 
 
 def _fixed_load(wish: Wish) -> Path:
-    return Path(-wish.inputs["load_mw"])
+    return Path(-np.asarray(wish.inputs["load_mw"], dtype=float))
 
 
 def _price_elastic(wish: Wish) -> Path:
-    q, load = wish.asset.params, wish.inputs["load_mw"]
-    power = np.clip(wish.power_mw, -load * q.max_share, -load * q.min_share)
-    share = np.divide(-power, load, out=np.ones_like(load), where=load > 1e-9)
-    price = q.reference_price_eur_per_mwh * (1.0 + (share - 1.0) / q.elasticity)
-    return Path(power, decisions={"price_eur_per_mwh": price})
+    """The own response whose consumption, with what comes back of earlier ones, is the wish; its price is published.
+
+    Where a falling load leaves no room for what comes back, all responses shrink until there is.
+    """
+    q, load, wanted = wish.asset.params, np.maximum(wish.inputs["load_mw"], 0.0), -wish.wanted_mw
+    back, moved, change = Rebound(wish.grid.hours, q.substitution, q.window_h), np.zeros(len(load)), np.zeros(len(load))
+    least, most = (q.min_share - 1.0) * load, (q.max_share - 1.0) * load
+    for t in range(len(load)):
+        owed, gain = back.owed(), 1.0 - back.own
+        target = (_clip(wanted[t] - load[t], least[t], most[t]) + owed) / gain
+        moved[t] = _clip(target, least[t], most[t])
+        change[t] = moved[t] * gain - owed
+        back.add(float(moved[t]))
+    limit = np.where(change > 0.0, most, least)
+    beyond = np.abs(change) > np.abs(limit) + EPS
+    part = float(np.min(limit[beyond] / change[beyond])) if beyond.any() else 1.0
+    share = np.divide(part * moved, load, out=np.zeros_like(load), where=load > EPS)
+    price = q.reference_price_eur_per_mwh * (1.0 + share / q.elasticity)
+    return Path(-(load + part * change), decisions={"price_eur_per_mwh": price})
 
 
 def _chp(wish: Wish) -> Path:
-    q, demand = wish.asset.params, wish.inputs["heat_demand_mw_th"]
-    switch = Switch(wish.state, q.min_up_h, q.min_down_h)
-    content, last = wish.state.stored_mwh, wish.state.power_mw
-    power, on, stored, boiler, unmet = (np.zeros(wish.grid.n) for _ in range(5))
-    for t, h in enumerate(wish.grid.hours):
-        content *= 1.0 - q.store_loss_per_h * h
-        room = max(0.0, q.store_mwh_th - content) / h + demand[t]
-        fits = q.heat_mw_per_mw * q.min_power_mw + q.heat_no_load_mw <= room + 1e-9
-        was_on = switch.on
-        on[t] = switch.step(bool(wish.power_mw[t] > 1e-9) and fits, wish.grid.minutes[t])
-        if on[t]:
-            span = q.ramp_mw_per_min * wish.grid.minutes[t]
-            low, high = (max(q.min_power_mw, last - span), last + span) if was_on else (q.min_power_mw, q.min_power_mw)
-            cap = min(q.power_mw, high, (room - q.heat_no_load_mw) / q.heat_mw_per_mw)
-            power[t] = np.clip(wish.power_mw[t], low, max(low, cap))
-        heat = q.heat_mw_per_mw * power[t] + q.heat_no_load_mw * on[t]
-        lack = max(0.0, demand[t] - heat - content / h)
-        boiler[t] = min(lack, q.boiler_mw_th)
-        unmet[t] = lack - boiler[t]
-        content += h * (heat + boiler[t] + unmet[t] - demand[t])
-        stored[t], last = content, power[t]
-    return Path(power, on, stored, {"boiler_mw_th": boiler, "unmet_mw_th": unmet})
+    q, grid, demand = wish.asset.params, wish.grid, np.asarray(wish.inputs["heat_demand_mw_th"], dtype=float)
+    switch = Switch.of(wish.state, q.min_up_h, q.min_down_h)
+    content = max(wish.state.stored_mwh, 0.0)
+    last = _clip(wish.state.power_mw, q.min_power_mw, q.power_mw) if switch.on else 0.0
+    power, on, stored, heat, boiler, unmet, dumped = (np.zeros(grid.n) for _ in range(7))
+    untouched = content
+    for t, (h, left) in enumerate(zip(grid.hours, _keep(q.store_loss_per_h, grid.hours), strict=True)):
+        target = min(content, q.store_mwh_th) if wish.hold_store else 0.0
+        kept, untouched = content * left, untouched * left
+        running = _chp_runs(wish, switch, last, kept, t)
+        if running:
+            room = max(0.0, q.store_mwh_th - kept) / h + demand[t]
+            power[t] = _chp_power(wish, switch.on, last, room, t)
+        switch.step(running, grid.minutes[t])
+        on[t], last = running, power[t]
+        heat[t] = q.heat_mw_per_mw * power[t] + q.heat_no_load_mw * running
+        boiler[t] = _clip((target - kept) / h + demand[t] - heat[t], 0.0, q.boiler_mw_th)
+        unmet[t] = max(0.0, demand[t] - heat[t] - boiler[t] - kept / h)
+        content = kept + h * (heat[t] + boiler[t] + unmet[t] - demand[t])
+        dumped[t] = max(0.0, content - max(q.store_mwh_th, untouched)) / h
+        content = stored[t] = content - h * dumped[t]
+    decisions = {"boiler_mw_th": boiler, "heat_mw_th": heat, "unmet_mw_th": unmet, "dumped_mw_th": dumped}
+    return Path(power, on, stored, decisions)
+
+
+def _chp_runs(wish: Wish, switch: Switch, last: float, kept_mwh_th: float, t: int) -> bool:
+    """On or off in step t: held by the interlock, by a power too high to stop from, by a store without room."""
+    q, h = wish.asset.params, float(wish.grid.hours[t])
+    if not switch.may_change():
+        return switch.on
+    wished = bool(wish.wanted_mw[t] > max(q.min_power_mw / 2.0, EPS))
+    hours = h if switch.on else max(q.min_up_h, h)
+    runs = wished and _minimum_run_fits(wish, kept_mwh_th, hours, t)
+    stops_from = max(q.min_power_mw, q.ramp_mw_per_min * wish.grid.minutes[t])
+    return runs or (switch.on and last > stops_from + EPS)
+
+
+def _minimum_run_fits(wish: Wish, kept_mwh_th: float, hours: float, t: int) -> bool:
+    """Whether the store takes what minimum power makes too much over `hours` from step t."""
+    q, content = wish.asset.params, kept_mwh_th
+    made, passed = q.heat_mw_per_mw * q.min_power_mw + q.heat_no_load_mw, 0.0
+    for s in range(t, wish.grid.n):
+        if passed >= hours - EPS:
+            break
+        h = float(wish.grid.hours[s])
+        content = max(0.0, content + h * (made - float(wish.inputs["heat_demand_mw_th"][s])))
+        if content > q.store_mwh_th + EPS:
+            return False
+        passed += h
+    return True
+
+
+def _chp_power(wish: Wish, was_on: bool, last: float, room_mw_th: float, t: int) -> float:
+    """Power of the running engine within ramps, no more than the heat side takes where the ramp allows."""
+    q, span = wish.asset.params, wish.asset.params.ramp_mw_per_min * wish.grid.minutes[t]
+    low = max(q.min_power_mw, last - span) if was_on else q.min_power_mw
+    high = min(q.power_mw, last + span if was_on else max(q.min_power_mw, span))
+    if q.heat_mw_per_mw > 0.0:
+        high = min(high, (room_mw_th - q.heat_no_load_mw) / q.heat_mw_per_mw)
+    return _clip(wish.wanted_mw[t], low, high)
 
 
 def _thermal_store(wish: Wish) -> Path:
-    q, content = wish.asset.params, wish.state.stored_mwh
-    cop = q.cop_at_20c + q.cop_slope_per_c * (wish.inputs["ambient_c"] - 20.0)
-    power, stored, overheat = (np.zeros(wish.grid.n) for _ in range(3))
-    for t, h in enumerate(wish.grid.hours):
-        kept = content * (1.0 - q.loss_per_h * h) - h * wish.inputs["heat_mw_th"][t]
+    q, hours, wanted = wish.asset.params, wish.grid.hours, -wish.wanted_mw
+    heat, cop = np.asarray(wish.inputs["heat_mw_th"], dtype=float), q.cop(np.asarray(wish.inputs["ambient_c"]))
+    content = untouched = max(wish.state.stored_mwh, 0.0)
+    power, stored, overheat, overcool = (np.zeros(wish.grid.n) for _ in range(4))
+    held = np.clip((heat + q.loss_per_h * min(content, q.store_mwh_th)) / cop, q.min_power_mw, q.max_power_mw)
+    for t, (h, left) in enumerate(zip(hours, _keep(q.loss_per_h, hours), strict=True)):
+        untouched *= left
+        kept = content * left - h * heat[t]
         least = max(q.min_power_mw, -kept / (h * cop[t]))
         most = max(least, min(q.max_power_mw, (q.store_mwh_th - kept) / (h * cop[t])))
-        used = min(float(np.clip(-wish.power_mw[t], least, most)), q.max_power_mw)
+        used = min(_clip(wanted[t], least, most), q.max_power_mw) if wish.state.available else held[t]
         content = kept + h * cop[t] * used
-        overheat[t] = max(0.0, -content)
-        content += overheat[t]
-        power[t], stored[t] = -used, content
-    return Path(power, stored_mwh=stored, decisions={"overheat_mwh_th": overheat})
+        overheat[t], overcool[t] = max(0.0, -content), max(0.0, content - max(q.store_mwh_th, untouched))
+        content = stored[t] = content + overheat[t] - overcool[t]
+        power[t] = -used
+    inlet = q.inlet_max_c - (q.inlet_max_c - q.inlet_min_c) * stored / q.store_mwh_th
+    inlet = inlet + overheat / q.heat_capacity_mwh_th_per_c
+    decisions = {"inlet_c": inlet, "overheat_mwh_th": overheat, "overcool_mwh_th": overcool}
+    return Path(power, stored_mwh=stored, decisions=decisions)
 
 
-def _mills(wishes: Sequence[Wish]) -> list[Path]:
-    """Mills of one silo together: they stop when it is full and are asked to run when it would run dry."""
-    first = wishes[0]
-    silo, grid = first.asset.params.silo, first.grid
-    per_t = silo.kwh_per_t / 1000.0
-    content = sum(w.state.stored_mwh for w in wishes) / per_t
-    switches = [Switch(w.state, w.asset.params.min_run_h, w.asset.params.min_stop_h) for w in wishes]
-    rates = np.array([w.asset.params.power_mw * 1000.0 / w.asset.params.kwh_per_t for w in wishes])
-    on = np.zeros((len(wishes), grid.n))
-    stored, missed, spilled = (np.zeros(grid.n) for _ in range(3))
-    for t, h in enumerate(grid.hours):
-        out = first.inputs["shipments_t_per_h"][t]
-        room = silo.capacity_t - content + out * h
-        for k, (wish, switch) in enumerate(zip(wishes, switches, strict=True)):
-            made = float(rates[:k] @ on[:k, t])
-            dry = content + h * (made - out) < silo.min_t
-            fits = h * (made + rates[k]) <= room + 1e-9
-            wanted = (bool(wish.power_mw[t] < -1e-9) or dry) and fits
-            crew = wish.asset.params.crew_limit
-            wanted = wanted and (crew is None or on[:k, t].sum() < crew)
-            on[k, t] = switch.step(wanted, grid.minutes[t])
-        content += h * (float(rates @ on[:, t]) - out)
-        missed[t] = max(0.0, silo.min_t - content)
-        spilled[t] = max(0.0, content - silo.capacity_t)
-        content += missed[t] - spilled[t]
-        stored[t] = content
-    share = stored * per_t / len(wishes)
-    extra = {"missed_t": missed, "spilled_t": spilled}
-    return [
-        Path(-w.asset.params.power_mw * on[k], on[k], share, {"silo_t": stored, **(extra if k == 0 else {})})
-        for k, w in enumerate(wishes)
-    ]
+def _process(wishes: Sequence[Wish]) -> list[Path]:
+    silos: dict[str, list[Wish]] = {}
+    for wish in wishes:
+        silos.setdefault(wish.asset.params.silo.id, []).append(wish)
+    paths = {
+        wish.asset.id: path for group in silos.values() for wish, path in zip(group, mills(group), strict=True)
+    }  # fmt: skip
+    return [paths[wish.asset.id] for wish in wishes]
 
 
-RULES: dict[str, Callable[[Wish], Path]] = {
-    "battery": _battery,
-    "curtailable": _curtailable,
-    "fixed_load": _fixed_load,
-    "price_elastic": _price_elastic,
-    "chp": _chp,
-    "thermal_store": _thermal_store,
+def _alone(rule: Callable[[Wish], Path]) -> Callable[[Sequence[Wish]], list[Path]]:
+    return lambda wishes: [rule(wish) for wish in wishes]
+
+
+RULES: dict[str, Callable[[Sequence[Wish]], list[Path]]] = {
+    "battery": _alone(_battery),
+    "curtailable": _alone(_curtailable),
+    "fixed_load": _alone(_fixed_load),
+    "price_elastic": _alone(_price_elastic),
+    "chp": _alone(_chp),
+    "thermal_store": _alone(_thermal_store),
+    "process": _process,
 }
 
 
 def follow(wishes: Sequence[Wish]) -> Schedule:
-    """The schedule that keeps every wish as far as the devices allow, in the order given."""
+    """The schedule that keeps every wish as far as the devices allow, in the order given.
+
+    Raises InputFaults for a kind without a rule here.
+    """
+    unknown = [Fault(w.asset.id, "kind", f"{w.asset.kind} has no rule in dispatch.follow.RULES") for w in wishes
+               if w.asset.kind not in RULES]  # fmt: skip
+    if unknown:
+        raise InputFaults(unknown)
     paths: dict[str, Path] = {}
-    silos: dict[str, list[Wish]] = {}
-    for wish in wishes:
-        if wish.asset.kind == "process":
-            silos.setdefault(wish.asset.params.silo.id, []).append(wish)
-        else:
-            paths[wish.asset.id] = RULES[wish.asset.kind](wish)
-    for mills in silos.values():
-        paths |= dict(zip((m.asset.id for m in mills), _mills(mills), strict=True))
+    for kind in dict.fromkeys(w.asset.kind for w in wishes):
+        group = [w for w in wishes if w.asset.kind == kind]
+        paths |= dict(zip((w.asset.id for w in group), RULES[kind](group), strict=True))
     names = tuple(w.asset.id for w in wishes)
     power = np.array([paths[n].power_mw for n in names])
     tan_phi = np.array([w.asset.tan_phi for w in wishes])
