@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ import numpy as np
 from grid_models import cache
 from grid_models.background import Background
 from grid_models.batch import Engine, node_injection, unique_rows
-from grid_models.compile import State, Switching, compile_state, switching_of
+from grid_models.compile import BUS_BUS, BUS_LINE, State, Switching, compile_state, switched, switching_of
 from grid_models.cuts import cut_rows
 from grid_models.limits import find_violations, wanted_cuts
 from grid_models.spec import NetworkSpec
@@ -73,6 +74,31 @@ class AcNetwork:
     def elements(self) -> tuple[str, ...]:
         """Names of lines, then transformers, in array order of `loading_pct`."""
         return self._tables.elements
+
+    @property
+    def ends(self) -> dict[str, tuple[int, int]]:
+        """Bus numbers at both ends of every element, in the order of `elements`; the high-voltage one first."""
+        t, buses = self._tables, self.buses
+        first = [*t.lines.from_bus, *t.trafos.hv_bus]
+        second = [*t.lines.to_bus, *t.trafos.lv_bus]
+        return {n: (buses[a], buses[b]) for n, a, b in zip(self.elements, first, second, strict=True)}
+
+    @property
+    def coordinates(self) -> dict[int, tuple[float, float]]:
+        """Longitude and latitude in degrees of the buses whose position is known."""
+        t = self._tables.buses
+        found = zip(self.buses, t.longitude.tolist(), t.latitude.tolist(), strict=True)
+        return {bus: (x, y) for bus, x, y in found if np.isfinite(x) and np.isfinite(y)}
+
+    def open_at(self, moment: datetime) -> frozenset[str]:
+        """Elements that carry nothing through at `moment`: out of service or with an open switch at an end."""
+        t = self._tables
+        in_service, closed = switched(t, self._switching_at(moment))
+        live = np.concatenate([in_service, t.trafos.in_service])
+        offset = np.where(t.switches.kind == BUS_LINE, 0, len(t.lines.number))
+        at = (t.switches.kind != BUS_BUS) & ~closed
+        live[(offset + t.switches.element)[at]] = False
+        return frozenset(name for name, on in zip(self.elements, live, strict=True) if not on)
 
     def flow(self, grid: TimeGrid, p_mw: Array, q_mvar: Array, taps: Ints | None = None) -> Flow:
         """Batch AC power flow of net injections (C,T,B) in MW, Mvar.
@@ -191,15 +217,17 @@ class AcNetwork:
         """Consecutive steps of one switching state: (switching, first, last)."""
         runs: list[tuple[Switching, int, int]] = []
         for t, moment in enumerate(grid.starts):
-            active = [o for o in self._outages if o.start <= moment < o.end]
-            lines = tuple(sorted({n for o in active for n in o.lines_out}))
-            moved = {n: closed for o in active for n, closed in o.switches.items()}
-            switching = switching_of(lines, moved)
+            switching = self._switching_at(moment)
             if runs and runs[-1][0] == switching:
                 runs[-1] = (switching, runs[-1][1], t + 1)
             else:
                 runs.append((switching, t, t + 1))
         return runs
+
+    def _switching_at(self, moment: datetime) -> Switching:
+        active = [o for o in self._outages if o.start <= moment < o.end]
+        lines = tuple(sorted({n for o in active for n in o.lines_out}))
+        return switching_of(lines, {n: closed for o in active for n, closed in o.switches.items()})
 
     def _state(self, switching: Switching) -> State:
         if switching not in self._states:

@@ -8,6 +8,7 @@ from the element tables, never from pandapower's internal arrays.
 from __future__ import annotations
 
 import copy
+import json
 import pickle
 import warnings
 from collections.abc import Mapping
@@ -87,10 +88,21 @@ def _positions(table: pd.DataFrame, name: str, at: Mapping[int, int]) -> Any:
 
 def _buses(net: Any) -> Buses:
     bus = net.bus
+    places = np.array([_place(v) for v in bus.get("geo", [None] * len(bus))]).reshape(-1, 2)
     return Buses(
         bus.index.to_numpy(dtype=np.int64), _column(bus, "vn_kv"), _column(bus, "min_vm_pu"),
-        _column(bus, "max_vm_pu"), bus.in_service.to_numpy(dtype=bool),
+        _column(bus, "max_vm_pu"), bus.in_service.to_numpy(dtype=bool), places[:, 0], places[:, 1],
     )  # fmt: skip
+
+
+def _place(geo: Any) -> tuple[float, float]:
+    """Longitude and latitude of a GeoJSON point; NaN for anything else, since nothing is computed from them."""
+    try:
+        point = json.loads(geo)
+        longitude, latitude = map(float, point["coordinates"][:2])
+    except (TypeError, ValueError, KeyError):
+        return np.nan, np.nan
+    return longitude, latitude
 
 
 def _lines(net: Any, at: Mapping[int, int]) -> Lines:

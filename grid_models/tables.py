@@ -26,13 +26,18 @@ class _Frozen:
 
 @dataclass(frozen=True)
 class Buses(_Frozen):
-    """(B,) arrays: bus `number`, nominal voltage, voltage band (NaN: none), in service."""
+    """(B,) arrays: bus `number`, nominal voltage, voltage band (NaN: none), in service, position in degrees.
+
+    Longitude and latitude are NaN where unknown.
+    """
 
     number: Ints
     vn_kv: Array
     min_vm_pu: Array
     max_vm_pu: Array
     in_service: Bools
+    longitude: Array
+    latitude: Array
 
 
 @dataclass(frozen=True)
