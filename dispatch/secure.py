@@ -22,7 +22,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -30,7 +30,7 @@ import scipy.sparse as sp
 
 from dispatch.block import Block, Columns, Rows
 from dispatch.exposure import Case, Exposure, Scenarios, bus_injection
-from dispatch.problem import Problem, cost_terms, injection, read_schedule
+from dispatch.problem import Problem, cost_terms, groups, injection, read_schedule
 from dispatch.solvers.highs_door import Living, Raw
 from vpp.domain.errors import NotSolved
 from vpp.domain.network import Cut, Flow, Network, Violation
@@ -76,11 +76,16 @@ def solve_secure(
 def secure_plan(
     problem: Problem, network: Network | None, exposure: Exposure | None, *, deadline_s: float,
     rel_gap: float = 1e-3, max_rounds: int = 8, seed_cuts: Sequence[Cut] = (),
+    hint: Mapping[str, Array] | None = None,
 ) -> Secured:  # fmt: skip
-    """`solve_secure` with the cut problem and its point, for bids and as seeds of the next run."""
+    """`solve_secure` with the cut problem and its point, for bids and as seeds of the next run.
+
+    `hint` are commitments (T,) by asset, such as the last plan's: where they are feasible and lie
+    within `rel_gap` of the bound there is no need for a MIP.
+    """
     if (network is None) != (exposure is None) and network is not None:
         raise ValueError("a network needs an exposure")
-    return _Loop(problem, network, exposure, deadline_s, rel_gap, max_rounds).run(seed_cuts)
+    return _Loop(problem, network, exposure, deadline_s, rel_gap, max_rounds, hint or {}).run(seed_cuts)
 
 
 @dataclass
@@ -103,6 +108,7 @@ class _Loop:
     deadline_s: float
     rel_gap: float
     max_rounds: int
+    hint: Mapping[str, Array] = field(default_factory=dict)
     began: float = field(default_factory=time.perf_counter)
     wall_s: dict[str, float] = field(default_factory=dict)
     cuts: list[Cut] = field(default_factory=list)
@@ -171,7 +177,9 @@ class _Loop:
         until = self.left_s - deadline_s
         relaxed = self._lp()
         with self._timed("solve"):
-            start: Raw | None = None
+            start = self._hinted()
+            if start is not None and self._gap(start.objective) <= self.rel_gap:
+                return start
             try:
                 start = self.living.solve_near(relaxed.x, deadline_s / 2, self.rel_gap / 2)
                 if self._gap(start.objective) <= self.rel_gap:
@@ -187,6 +195,16 @@ class _Loop:
                     raise
                 best = start
             return self.living.solve_fixed(best.x, max(self.left_s, 1.0))
+
+    def _hinted(self) -> Raw | None:
+        """The LP with the hinted commitments, None where there are none or they do not fit."""
+        x = hinted_integers(self.problem, self.hint)
+        if x is None:
+            return None
+        try:
+            return self.living.solve_fixed(x, max(self.left_s, 1.0))
+        except NotSolved:
+            return None
 
     def _gap(self, objective: float) -> float:
         return (objective - min(self.bound, objective)) / max(1.0, abs(objective))
@@ -271,6 +289,19 @@ class _Loop:
             self.rounds, violations_first, wall,
         )  # fmt: skip
         return Secured(solution, grown, x, tuple(self.cuts))
+
+
+def hinted_integers(problem: Problem, hint: Mapping[str, Array]) -> Array | None:
+    """Columns with the integers at the hinted commitments, inside their bounds; None where one is missing."""
+    x = np.zeros(problem.columns)
+    for block, first in zip(problem.blocks, problem.column_start, strict=True):
+        for group, start in groups(block, first):
+            if not group.integer:
+                continue
+            if group.shape != (len(block.assets), problem.grid.n) or not set(block.assets) <= hint.keys():
+                return None
+            x[start : start + group.size] = np.concatenate([hint[a] for a in block.assets])
+    return np.clip(np.round(x), problem.lower, problem.upper)
 
 
 class _Timer:

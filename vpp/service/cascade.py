@@ -13,6 +13,8 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from dispatch.certify import certify
 from dispatch.check import check_schedule
 from dispatch.exposure import Exposure
@@ -21,11 +23,12 @@ from dispatch.secure import Secured, secure_plan
 from vpp.domain.errors import Fault, NotSolved
 from vpp.domain.network import Certificate
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
+from vpp.domain.time import Array
 from vpp.service.assemble import exposure_of, problem_of, scenarios_of
 from vpp.service.situation import Situation
 
 log = logging.getLogger(__name__)
-GAP = {"day_ahead": 5e-3, "intraday": 2e-2}
+GAP = {"day_ahead": 5e-3, "intraday": 3e-2}
 MAX_ROUNDS = 12
 Made = tuple[Schedule, Solution | None]
 Rung = Callable[[], Made | None]
@@ -133,11 +136,20 @@ def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True) -> Sec
     build = time.perf_counter() - began
     deadline_s = s.stage.deadline.total_seconds() - build
     secured = secure_plan(
-        problem, network, exposure, deadline_s=deadline_s, rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS
-    )
+        problem, network, exposure,
+        deadline_s=deadline_s, rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS, hint=_last_commitment(s),
+    )  # fmt: skip
     wall = dict(secured.solution.wall_s)
     wall["build"] = wall.get("build", 0.0) + build
     return replace(secured, solution=replace(secured.solution, wall_s=wall))
+
+
+def _last_commitment(s: Situation) -> dict[str, Array]:
+    """The last plan's on/off over this grid where it covers all of it."""
+    if s.last is None or s.last.grid.end < s.grid.end or s.last.grid.start > s.grid.start:
+        return {}
+    at = [s.last.grid.index_of(t) for t in s.grid.starts]
+    return {asset: np.asarray(on)[at] for asset, on in s.last.commitment.items()}
 
 
 def _judged(

@@ -41,7 +41,7 @@ from vpp.service.system import System
 
 CUT_ROWS = 6
 CUT_ROUNDS = 3
-NEAR_PCT = 95.0
+NEAR_PCT = 98.5
 KEPT_SHAPES = 8
 TRACKING_EUR_PER_MW2_H = 2.0
 
