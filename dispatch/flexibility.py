@@ -1,17 +1,15 @@
-"""How much more (or less) injection a group of assets can give over a window, for how long, with what rebound.
+"""How much more (or less) injection a group of assets can hold over a window.
 
     maximise d   subject to   sum_i p_i[t] >= reference[t] + d   (up)   for every t in the window
                               sum_i p_i[t] <= reference[t] - d   (down)
 
 over the physics of the assets from their present state (the same blocks as every plan) and, where a
-network model is given, its cuts, so that the answer is one that the network allows. The rebound is
-the change of the solution against the planned power after the window.
+network model is given, its cuts, so that the answer is one that the network allows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -23,15 +21,6 @@ from vpp.domain.time import Array, TimeGrid
 
 Direction = Literal["up", "down"]
 WORTH_PER_MWH = 1e4
-
-
-@dataclass(frozen=True)
-class Answer:
-    """MW that can be held over the whole window, and the plan that gives it."""
-
-    direction: Direction
-    mw: float
-    schedule: Schedule
 
 
 def group_map(group: Sequence[str], asset_ids: Sequence[str], steps: Sequence[int], n_steps: int) -> sp.csr_array:

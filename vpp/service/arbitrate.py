@@ -1,25 +1,31 @@
 """Who may say what an asset does: higher priorities narrow the bounds, lower ones choose inside them.
 
-device protection > site stop > grid emergency > operator > activated reserve > DR order > schedule.
-Proposals outside their time do not count; where two of the same priority conflict, the later one by
-id order yields. A proposal that lies wholly outside the bounds left to it is recorded as not kept.
+device protection > site stop > grid emergency > operator > activated reserve > DR order > firm position >
+schedule. Proposals outside their time do not count; where two of the same priority conflict, the later
+one by id order yields. A proposal that lies wholly outside the bounds left to it is recorded as not
+kept: a grid order never beats a plant's interlock, it becomes non-delivery.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 import numpy as np
 
 from vpp.domain.command import Proposal
-from vpp.domain.time import Array, TimeGrid
+from vpp.domain.time import Array, TimeGrid, utc
+
+INF = float("inf")
 
 
 @dataclass(frozen=True)
 class Window:
-    """What is left of an asset's range at one moment, who narrowed it and whom that left outside."""
+    """What is left of an asset's range at one moment, who narrowed it first and whom that left outside.
+
+    `preferred_mw`, always inside the range, is the wish of the highest priority that has one.
+    """
 
     lower_mw: float
     upper_mw: float
@@ -28,11 +34,12 @@ class Window:
     unkept: tuple[Proposal, ...] = ()
 
     def clip(self, value_mw: float) -> float:
+        """`value_mw` inside the range."""
         return min(max(value_mw, self.lower_mw), self.upper_mw)
 
 
 def arbitrate(proposals: Sequence[Proposal], at: datetime) -> dict[str, Window]:
-    """The window of every asset that has a proposal in force at `at`."""
+    """The window of every asset that has a proposal in force at `at`; bounds that cross are never kept."""
     windows: dict[str, Window] = {}
     in_force = [p for p in proposals if p.start <= at < p.end]
     for p in sorted(in_force, key=lambda p: (-p.priority, p.id)):
@@ -42,19 +49,27 @@ def arbitrate(proposals: Sequence[Proposal], at: datetime) -> dict[str, Window]:
 
 def _narrow(left: Window | None, p: Proposal) -> Window:
     if left is None:
-        return Window(p.lower_mw, p.upper_mw, p.preferred_mw, p.source)
+        left = Window(-INF, INF, None, p.source)
     lower, upper = max(left.lower_mw, p.lower_mw), min(left.upper_mw, p.upper_mw)
     if lower > upper:
-        return Window(left.lower_mw, left.upper_mw, left.preferred_mw, left.source, (*left.unkept, p))
+        return replace(left, unkept=(*left.unkept, p))
+    narrowed = replace(left, lower_mw=lower, upper_mw=upper)
     preferred = left.preferred_mw if left.preferred_mw is not None else p.preferred_mw
-    return Window(lower, upper, preferred, left.source, left.unkept)
+    return replace(narrowed, preferred_mw=None if preferred is None else narrowed.clip(preferred))
 
 
 def limits_over(grid: TimeGrid, proposals: Sequence[Proposal]) -> Mapping[str, tuple[Array, Array]]:
-    """Bounds per asset over `grid` from the proposals in force at each step's start."""
+    """Bounds per asset over `grid` that hold at every moment of each step.
+
+    Where bounds that follow one another within a step leave nothing in common, those at its start hold.
+    """
     found: dict[str, tuple[Array, Array]] = {}
-    for t, start in enumerate(grid.starts):
-        for asset_id, window in arbitrate(proposals, start).items():
-            low, high = found.setdefault(asset_id, (np.full(grid.n, -np.inf), np.full(grid.n, np.inf)))
-            low[t], high[t] = window.lower_mw, window.upper_mw
+    changes = sorted({utc(moment) for p in proposals for moment in (p.start, p.end)})
+    for t, (start, end) in enumerate(zip(grid.starts, grid.edges[1:], strict=True)):
+        for moment in [start, *(m for m in changes if start < m < end)]:
+            for asset_id, window in arbitrate(proposals, moment).items():
+                low, high = found.setdefault(asset_id, (np.full(grid.n, -np.inf), np.full(grid.n, np.inf)))
+                lower, upper = max(low[t], window.lower_mw), min(high[t], window.upper_mw)
+                if lower <= upper:
+                    low[t], high[t] = lower, upper
     return found
