@@ -22,6 +22,7 @@ ALL_AT_DEFAULT = "all_devices_at_default"
 PRICE_TAKERS_TOGETHER = "all_price_takers_together"
 GENERATING = ("curtailable", "chp")
 UNCURTAILED_MW = 1e-3
+BELOW_ANYTHING_MW = 1e3
 
 
 def context_of(s: Situation) -> Context:
@@ -64,8 +65,10 @@ def _energy(s: Situation, unit: UnitPosition, ids: Sequence[str]) -> Block:
 
 
 def _order(s: Situation, call: Call, ids: Sequence[str]) -> Block:
+    """Steps in which nothing is owed bind nothing; they stay so that the problem keeps its shape by the minute."""
+    baseline = np.where(call.ordered_mw > 0.0, call.baseline_mw, -BELOW_ANYTHING_MW)
     return dr_call(
-        call.assets, ids, s.grid, np.ones(s.grid.n, dtype=bool), call.baseline_mw, call.ordered_mw,
+        call.assets, ids, s.grid, np.ones(s.grid.n, dtype=bool), baseline, call.ordered_mw,
         call.missed_eur_per_mwh, name=f"call {call.id}",
     )  # fmt: skip
 
