@@ -88,8 +88,15 @@ def positions_over(system: System, grid: TimeGrid, purpose: str) -> tuple[UnitPo
         for p in system.store.market.positions(unit.id, grid.start, grid.end):
             first, last = max(p.start, quarters.start), min(p.end, quarters.end)
             mw[(first - quarters.start) // QUARTER : (last - quarters.start) // QUARTER] = p.mw
-        found.append(UnitPosition(unit.id, members, grid.sample(quarters, mw)))
+        found.append(UnitPosition(unit.id, members, _where_firm(grid, quarters, mw)))
     return tuple(found)
+
+
+def _where_firm(grid: TimeGrid, quarters: TimeGrid, mw: Array) -> Array:
+    """Quarter values over `grid`, NaN in every step that a quarter without a value touches, and only there."""
+    firm = np.isfinite(mw)
+    wholly = grid.sample(quarters, firm.astype(float)) > 1.0 - 1e-9
+    return np.where(wholly, grid.sample(quarters, np.where(firm, mw, 0.0)), np.nan)
 
 
 def _quarters(grid: TimeGrid) -> TimeGrid:
