@@ -51,7 +51,7 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rows:
-    """Labelled constraints; `own` is (m, block columns), `injection` (m, N*T) or None. `names` label rows one by one."""
+    """Labelled constraints; `own` is (m, block columns), `injection` (m, N*T) or None; `names` label single rows."""
 
     label: str
     lower: Array | float

@@ -79,7 +79,8 @@ class Forecast:
         """Mean of each predictive distribution, (S, T): the quantile function's average, flat tails."""
         levels = np.asarray(self.levels)
         edges = np.concatenate([[0.0], (levels[1:] + levels[:-1]) / 2, [1.0]])
-        return np.einsum("l,slt->st", np.diff(edges), self.quantiles)
+        mean: Array = np.einsum("l,slt->st", np.diff(edges), self.quantiles)
+        return mean
 
     def mean_of(self, series_id: str) -> Array:
         """Expected value of one series, (T,)."""

@@ -37,7 +37,8 @@ def check_cascade(stages: Sequence[Stage]) -> None:
         if upper.step % lower.step:
             faults.append(Fault(lower.name, "step", f"{lower.step} does not divide {upper.name}'s {upper.step}"))
         if lower.horizon > upper.horizon:
-            faults.append(Fault(lower.name, "horizon", f"{lower.horizon} is longer than {upper.name}'s {upper.horizon}"))
+            longer = f"{lower.horizon} is longer than {upper.name}'s {upper.horizon}"
+            faults.append(Fault(lower.name, "horizon", longer))
         if lower.every > upper.every:
             faults.append(Fault(lower.name, "every", f"runs less often than {upper.name}"))
         if lower.horizon < upper.step:

@@ -20,8 +20,8 @@ from dispatch.check import check_schedule
 from dispatch.exposure import Exposure
 from dispatch.ladder import device_default, last_good, merit_order
 from dispatch.secure import Secured, secure_plan
-from vpp.domain.errors import Fault, NotSolved
-from vpp.domain.network import Certificate
+from vpp.domain.errors import Fault, VppError
+from vpp.domain.network import Certificate, Network
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.time import Array
 from vpp.service.assemble import exposure_of, problem_of, scenarios_of
@@ -30,6 +30,8 @@ from vpp.service.situation import Situation
 log = logging.getLogger(__name__)
 GAP = {"day_ahead": 5e-3, "intraday": 3e-2}
 MAX_ROUNDS = 12
+BROKEN = (VppError, ArithmeticError, RuntimeError, ValueError)
+UNCERTIFIED = Certificate("violated", "none", 0, float("nan"), None, {}, ())
 Made = tuple[Schedule, Solution | None]
 Rung = Callable[[], Made | None]
 Solve = Callable[[Situation, Exposure | None], Solution]
@@ -112,8 +114,8 @@ def _rungs(s: Situation, exposure: Exposure | None, solve: Solve, reasons: list[
 def _optimal(s: Situation, exposure: Exposure | None, solve: Solve, reasons: list[str]) -> Made | None:
     try:
         solution = solve(s, exposure)
-    except NotSolved as why:
-        log.warning("%s at %s: %s", s.stage.name, s.now, why)
+    except BROKEN as why:
+        log.warning("%s at %s: %r", s.stage.name, s.now, why)
         reasons.append(f"optimal: {why}")
         return None
     return solution.schedule, solution
@@ -163,8 +165,20 @@ def _judged(
     faults = check_schedule(s.dispatched, s.states, s.inputs, schedule)
     certificate = None
     if s.grid_side is not None and exposure is not None:
-        power_mw = schedule.power_mw
-        certificate = certify(
-            power_mw, s.grid_side.network, exposure, scenarios_of(s, power_mw), s.grid, reference_steps=reference_steps
-        )
+        try:
+            certificate = _certified(schedule, s, s.grid_side.network, exposure, reference_steps)
+        except BROKEN as why:
+            certificate = UNCERTIFIED
+            faults.append(Fault("network", "certificate", str(why)))
     return Candidate(level, schedule, solution, certificate, tuple(faults))
+
+
+def _certified(
+    schedule: Schedule, s: Situation, network: Network, exposure: Exposure, reference_steps: slice | None
+) -> Certificate:
+    """The certificate. Raises ValueError for a schedule no power flow can be asked about."""
+    power_mw = schedule.power_mw
+    if power_mw.shape != (len(s.portfolio.assets), s.grid.n) or not np.isfinite(power_mw).all():
+        raise ValueError("the schedule is no complete set of numbers")
+    scenarios = scenarios_of(s, power_mw)
+    return certify(power_mw, network, exposure, scenarios, s.grid, reference_steps=reference_steps)

@@ -27,7 +27,7 @@ from vpp.domain.errors import NotSolved
 from vpp.domain.market import Acceptance, Baseline, Event, EventStatus, FlexibilityOffer
 from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
-from vpp.domain.stage import INTRADAY
+from vpp.domain.stage import DAY_AHEAD, INTRADAY
 from vpp.domain.time import Array, TimeGrid
 from vpp.service.assemble import exposure_of, problem_of
 from vpp.service.knowledge import gather
@@ -80,7 +80,8 @@ def site_baselines(store: Store, zone: str, event: Event, assets: Sequence[Asset
 def make_offers(system: System, event: Event, fills_gap: Sequence[str], now: datetime) -> list[FlexibilityOffer]:
     """One offer per site and one of the gap-fillers; stored, and the event marked as offered."""
     system.store.events.save(event)
-    situation = gather(system, INTRADAY, "offer", now, scenarios=0)
+    near = event.end + REBOUND <= now + system.stage(INTRADAY).horizon
+    situation = gather(system, INTRADAY if near else DAY_AHEAD, "offer", now, scenarios=0)
     plan = system.store.runs.latest(INTRADAY, "roll", before=now + timedelta(seconds=1))
     offers = []
     for site, assets in groups(system, event, fills_gap).items():
@@ -148,7 +149,7 @@ def answer(system: System, event_id: str, site: str, share: float, now: datetime
 def order(system: System, event_id: str) -> Event:
     """Close the call: what was accepted is owed. Scales answers down where they exceed the event."""
     event = system.store.events.get(event_id)
-    answers = system.store.events.acceptances(event_id)
+    answers = [a for a in system.store.events.acceptances(event_id) if a.withdrawn_at is None]
     total = sum((a.mw for a in answers), np.zeros(event_grid(event).n))
     scale = np.minimum(1.0, np.divide(event.mw, total, out=np.ones_like(total), where=total > 1e-9))
     for accepted in answers:

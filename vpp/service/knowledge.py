@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -42,7 +42,9 @@ def gather(system: System, stage_name: str, purpose: str, now: datetime, scenari
         fee_eur_per_mwh=system.market.fee(grid, portfolio.zone), deviation_factor=system.market.deviation_beta,
         positions=positions_over(system, grid, purpose),
         end_value=end_values(system, grid, upper),
-        committed=_committed(system, grid, now, upper) if stage_name == INTRADAY else {},
+        committed=_unless_stopped(_committed(system, grid, now, upper), limits, portfolio.assets)
+        if stage_name == INTRADAY
+        else {},
         limits=limits, calls=calls_over(system.store, portfolio, grid, now),
         last=last.schedule if last else (upper if stage_name == INTRADAY else None),
         grid_side=system.grid_side(now),
@@ -148,6 +150,18 @@ def _committed(
             if start < now + asset.notice and source.grid.start <= start < source.grid.end:
                 fixed[t] = round(float(source.commitment[asset.id][source.grid.index_of(start)]))
         found[asset.id] = fixed
+    return found
+
+
+def _unless_stopped(
+    committed: Mapping[str, NDArray[np.int8]], limits: Limits, assets: Sequence[Asset]
+) -> Mapping[str, NDArray[np.int8]]:
+    """Commitments with off where a limit leaves no room to run: a stop beats what was announced."""
+    found = dict(committed)
+    for asset in assets:
+        if asset.id in found and asset.id in limits:
+            forbidden = limits[asset.id][0] > -asset.params.power_mw / 2
+            found[asset.id] = np.where(forbidden, 0, found[asset.id]).astype(np.int8)
     return found
 
 

@@ -24,7 +24,8 @@ from vpp.service.outcome import Evaluation
 from vpp.service.simulate import Simulation
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
-table{border-collapse:collapse;margin:1rem 0}td,th{border-bottom:1px solid #d0d7de;padding:.25rem .75rem;text-align:left}
+table{border-collapse:collapse;margin:1rem 0}
+td,th{border-bottom:1px solid #d0d7de;padding:.25rem .75rem;text-align:left}
 img{width:100%}pre{background:#f6f8fa;padding:1rem;overflow:auto}"""
 SKIPPED = ("events", "cost_terms", "cost_idle_terms")
 
@@ -68,7 +69,7 @@ def png(figure: Figure) -> bytes:
 def _axes(sim: Simulation, rows: int, height: float) -> tuple[Figure, list[Any]]:
     figure, axes = plt.subplots(rows, 1, figsize=(11, height), sharex=True, squeeze=False)
     zone = ZoneInfo(sim.system.portfolio.zone)
-    axes[-1][0].xaxis.set_major_formatter(mdates.DateFormatter("%H:%M", tz=zone))
+    axes[-1][0].xaxis.set_major_formatter(mdates.DateFormatter("%H:%M", tz=zone))  # type: ignore[no-untyped-call]
     for row in axes:
         row[0].grid(alpha=0.3)
     return figure, [row[0] for row in axes]

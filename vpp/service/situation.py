@@ -24,6 +24,13 @@ from vpp.domain.time import Array, TimeGrid, local_midnight, mixed_grid
 Limits = Mapping[str, tuple[Array, Array]]
 
 
+class Hash(Protocol):
+    """What of a hash we use."""
+
+    def update(self, data: bytes, /) -> None:
+        """Take in more bytes."""
+
+
 class Background(Protocol):
     """What the network carries besides our assets."""
 
@@ -97,22 +104,32 @@ class Situation:
     def digest(self) -> str:
         """SHA-256 over everything the run depends on."""
         h = hashlib.sha256()
-        h.update(f"{self.stage.name}|{self.purpose}|{self.now.isoformat()}|{self.grid}".encode())
-        for array in (self.price_eur_per_mwh, self.fee_eur_per_mwh, self.forecast.quantiles):
+        h.update(f"{self.stage}|{self.purpose}|{self.now.isoformat()}|{self.grid}|{self.deviation_factor}".encode())
+        h.update(repr((self.portfolio.assets, self.portfolio.trading_units, self.portfolio.outages)).encode())
+        for array in (self.price_eur_per_mwh, self.fee_eur_per_mwh, self.forecast.quantiles, self.forecast.scenarios):
             h.update(np.ascontiguousarray(array).tobytes())
         for unit in self.positions:
             h.update(unit.unit.encode() + unit.mw.tobytes())
         for asset, values in sorted(self.inputs.items()):
-            for name, value in sorted(values.items()):
-                h.update(f"{asset}/{name}".encode() + np.ascontiguousarray(value).tobytes())
+            _named(h, asset, values)
+        _named(h, "given", self.given_mw)
+        if self.grid_side is not None:
+            h.update(repr(self.grid_side.network.taps).encode() + self.grid_side.q_ratio.tobytes())
+        if self.last is not None:
+            h.update(f"{self.last.asset_ids}{self.last.grid}".encode() + self.last.power_mw.tobytes())
+            _named(h, "last", self.last.commitment)
         states = {k: repr(v) for k, v in sorted(self.states.items())}
         limits = {k: [v[0].tolist(), v[1].tolist()] for k, v in sorted(self.limits.items())}
         committed = {k: v.tolist() for k, v in sorted(self.committed.items())}
         values_end = {k: [v.width_mwh.tolist(), v.value.tolist()] for k, v in sorted(self.end_value.items())}
-        calls = [(c.id, c.baseline_mw.tolist(), c.ordered_mw.tolist()) for c in self.calls]
-        taps = self.grid_side.network.taps if self.grid_side else ()
-        h.update(json.dumps([states, limits, committed, values_end, calls, taps]).encode())
+        calls = [(c.id, c.baseline_mw.tolist(), c.ordered_mw.tolist(), c.missed_eur_per_mwh) for c in self.calls]
+        h.update(json.dumps([states, limits, committed, values_end, calls]).encode())
         return h.hexdigest()
+
+
+def _named(h: Hash, owner: str, values: Mapping[str, Array]) -> None:
+    for name, value in sorted(values.items()):
+        h.update(f"{owner}/{name}".encode() + np.ascontiguousarray(value).tobytes())
 
 
 def day_ahead_grid(stage: Stage, now: datetime, zone: str) -> TimeGrid:
