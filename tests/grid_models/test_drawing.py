@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from datetime import timedelta
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ BEFORE = OUTAGE.start - timedelta(seconds=1)
 
 
 def drawn(net: Any) -> AcNetwork:
-    return AcNetwork(tabulate(net, FILE), [], partial(cache.reference, cache.Path("unused")))
+    return AcNetwork(tabulate(net, FILE), [], partial(cache.reference, Path("unused")))
 
 
 def test_every_element_of_the_demo_ends_where_the_net_says(model: GridModel, raw_net: Any) -> None:
