@@ -84,14 +84,15 @@ def observe(
     power = {a: s.power_mw for a, s in states.items()}
     for event in system.store.events.list(grid.start, grid.end):
         calls = with_measured_gap(calls, event, power, grid) if event.start <= now else calls
+    given = _given(portfolio.assets, grid, upper, states)
+    limits = limits_over(grid, system.store.events.active_proposals(grid.start, grid.end))
     return Situation(
         stage=stage, purpose="track", now=now, grid=grid, portfolio=portfolio, states=states, inputs=inputs,
         forecast=forecast, price_eur_per_mwh=price_over(system, grid, now),
         fee_eur_per_mwh=np.zeros(grid.n), deviation_factor=system.market.deviation_beta, positions=units,
         end_value=end_values(system, grid, upper), committed=_commitments(portfolio.assets, grid, upper),
-        limits=limits_over(grid, system.store.events.active_proposals(grid.start, grid.end)), calls=calls,
-        last=last.schedule if last else upper, grid_side=system.grid_side(now),
-        given_mw=_given(portfolio.assets, grid, upper, states),
+        limits={a: window for a, window in limits.items() if a not in given}, calls=calls,
+        last=last.schedule if last else upper, grid_side=system.grid_side(now), given_mw=given,
     )  # fmt: skip
 
 
