@@ -71,7 +71,7 @@ def calls_over(store: Store, portfolio: Portfolio, grid: TimeGrid, now: datetime
             for order in orders_of(event, store.events.offers(event.id), store.events.acceptances(event.id)):
                 found.append(_call(event, order, grid))
     known = set(portfolio.index)
-    return tuple(c for c in found if np.any(c.ordered_mw > 0.0) and known.issuperset(c.assets))
+    return tuple(c for c in found if (np.any(c.ordered_mw > 0.0) or _fills_gap(c)) and known.issuperset(c.assets))
 
 
 def _call(event: Event, order: Order, grid: TimeGrid) -> Call:
@@ -85,11 +85,12 @@ def _call(event: Event, order: Order, grid: TimeGrid) -> Call:
 def with_measured_gap(
     calls: Sequence[Call], event: Event, power_mw: Mapping[str, float], grid: TimeGrid
 ) -> tuple[Call, ...]:
-    """The calls with the gap-fillers owing what the sites are measured not to deliver right now."""
-    owing = [c for c in calls if not _fills_gap(c) and c.ordered_mw[0] > 0.0]
+    """The calls with the event's gap-fillers owing what its sites are measured not to deliver right now."""
+    filler = f"{event.id}:{GAP}"
+    owing = [c for c in calls if c.id.startswith(f"{event.id}:") and not _fills_gap(c) and c.ordered_mw[0] > 0.0]
     missing = max(event.mw - sum(_delivered_mw(c, power_mw) for c in owing), 0.0)
     inside = np.array([event.start <= t < event.end for t in grid.starts], dtype=float)
-    return tuple(replace(c, ordered_mw=missing * inside) if _fills_gap(c) else c for c in calls)
+    return tuple(replace(c, ordered_mw=missing * inside) if c.id == filler else c for c in calls)
 
 
 def _fills_gap(call: Call) -> bool:
