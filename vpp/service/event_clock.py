@@ -11,7 +11,7 @@ from datetime import datetime
 
 from vpp.domain.errors import NotFound
 from vpp.domain.market import Event, EventStatus
-from vpp.domain.time import QUARTER
+from vpp.domain.time import QUARTER, floor_to
 from vpp.service import dr
 from vpp.service.portfolio import EventPlan
 from vpp.service.statements import settle_event
@@ -38,8 +38,8 @@ class EventClock:
         if not event.called_at <= now < event.end + 2 * QUARTER:
             return
         status = self._status(event.id)
-        if status is None and now < event.start:
-            dr.make_offers(self.system, event, plan.fills_gap, now)
+        if status in (None, EventStatus.REQUESTED) and now < event.start:
+            dr.make_offers(self.system, event, plan.fills_gap, floor_to(now, QUARTER))
             status = EventStatus.OFFERED
         if status is EventStatus.OFFERED and now >= event.accept_by:
             offered = {o.site for o in self.system.store.events.offers(event.id)}
