@@ -97,6 +97,7 @@ class Desk:
         if not self.claim(DAY_AHEAD, now, now):
             return None
         run = run_stage(gather(self.system, DAY_AHEAD, PLAN, now), _id(), committing(secure), secure=secure)
+        run = replace(run, released=self.system.loaded.release == "auto")
         return self._record(run, [], DAY_AHEAD, now)
 
     def intraday(self, now: datetime) -> DispatchRun | None:
@@ -157,14 +158,18 @@ class Desk:
         readings = self.system.devices.read([a.id for a in self.system.portfolio.assets], now)
         self.system.store.meters.state_write(list(readings.values()), now)
         if readings:
-            self.quarter.add(now, self._net(readings))
+            self.quarter.add(now, self._net(readings, now))
         return readings
 
-    def _net(self, readings: Mapping[str, Telemetry]) -> dict[str, float]:
+    def _net(self, readings: Mapping[str, Telemetry], now: datetime) -> dict[str, float]:
+        """Net power of each unit; a silent asset counts with its last known power."""
+        power = {a: r.power_mw for a, r in readings.items()}
+        if len(power) < len(self.system.portfolio.assets):
+            power = {a: s.power_mw for a, s in self.system.states(now).items()} | power
         found = {}
         for unit in self.system.portfolio.trading_units:
             members = [a.id for a in self.system.portfolio.assets if a.site in unit.sites]
-            found[unit.id] = sum(readings[a].power_mw for a in members if a in readings)
+            found[unit.id] = sum(power[a] for a in members)
         return found
 
     def meter(self, start: datetime, end: datetime) -> int:
@@ -187,8 +192,8 @@ class Desk:
         if run.certificate is not None and run.certificate.verdict == "violated" and run.purpose != BID:
             worst = run.certificate.worst
             self.system.store.alarms.raise_("violated", f"{run.stage} {run.id}: {worst}", now)
-        elif run.level != "optimal":
-            self.system.store.alarms.raise_("ladder", f"{run.stage} {run.id} fell to {run.level}: {run.reason}", now)
+        elif run.level != "optimal" or run.reason:
+            self.system.store.alarms.raise_("ladder", f"{run.stage} {run.id} took {run.level}: {run.reason}", now)
         return run
 
 

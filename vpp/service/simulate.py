@@ -129,7 +129,7 @@ def _running(system: System, request: Request, start: datetime, end: datetime) -
 
 
 def _first_plan(system: System) -> Schedule:
-    run = system.store.runs.latest(DAY_AHEAD, PLAN)
+    run = system.store.runs.latest(DAY_AHEAD, PLAN, released_only=False)
     assert run is not None
     return run.schedule
 
