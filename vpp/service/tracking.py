@@ -51,20 +51,20 @@ class QuarterMeter:
     """Net power of each trading unit, minute by minute, in the running quarter."""
 
     start: datetime | None = None
-    minutes: list[dict[str, float]] = field(default_factory=list)
+    minutes: dict[datetime, dict[str, float]] = field(default_factory=dict)
 
     def add(self, now: datetime, net_mw: Mapping[str, float]) -> None:
-        """The minute that ended at `now`."""
+        """The minute that ended at `now`; a second reading of it replaces the first."""
         quarter = floor_to(now - MINUTE, QUARTER)
         if quarter != self.start:
-            self.start, self.minutes = quarter, []
-        self.minutes.append(dict(net_mw))
+            self.start, self.minutes = quarter, {}
+        self.minutes[now] = dict(net_mw)
 
     def so_far(self, unit: str, now: datetime) -> tuple[float, int]:
         """Sum of the minutes measured in the quarter that holds `now`, MW, and their number."""
         if self.start != floor_to(now, QUARTER):
             return 0.0, 0
-        return sum(m[unit] for m in self.minutes), len(self.minutes)
+        return sum(m[unit] for m in self.minutes.values()), len(self.minutes)
 
 
 def observe(
