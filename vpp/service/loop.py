@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from adapters.simulated_market import award, cleared_price
@@ -28,8 +28,8 @@ LIMIT_MISSED = 100_000
 class Loop:
     """Ticks the stages; `wall_s` collects the wall seconds of every run by stage.
 
-    `last` is the moment of the last tick: a quarter or an issue time that began since then is due,
-    even where the tick itself comes late.
+    `last` is the moment of the last tick, by this process or by the one before it: a quarter or an issue
+    time that began since then is due, even where the tick itself comes late.
     """
 
     desk: Desk
@@ -39,14 +39,14 @@ class Loop:
 
     def tick(self, now: datetime) -> None:
         """Everything that is due by the minute that begins at `now`."""
-        before = self.last if self.last is not None else now - MINUTE
+        before = self.last if self.last is not None else self._ticked_before(now)
         quarter = floor_to(now, QUARTER)
         if quarter > before:
             self.desk.meter(min(floor_to(before, QUARTER), quarter - QUARTER), quarter)
         self.events.tick(now)
         issue = self._issue(now)
         if before < issue <= now:
-            self.sell(issue)
+            self.sell(issue, gate_open=now <= self._gate(now))
         if quarter > before:
             with self._timed(INTRADAY):
                 self.desk.intraday(quarter)
@@ -55,12 +55,18 @@ class Loop:
         self.desk.command(now)
         self.last = now
 
-    def sell(self, now: datetime) -> None:
-        """Bid, the example market's award, and the plan on it, all issued at `now`."""
-        with self._timed(BID):
-            bids = self.desk.bid(now)
-        for bid in bids:
-            self._award(bid, now)
+    def _ticked_before(self, now: datetime) -> datetime:
+        """The last minute that an earlier process ran on this record; the minute before `now` on a new one."""
+        cycles = self.desk.system.store.runs.cycles(REAL_TIME)
+        return max((c.cycle_start for c in cycles if c.status != "missed" and c.cycle_start < now), default=now - MINUTE)
+
+    def sell(self, now: datetime, gate_open: bool = True) -> None:
+        """Bid while the gate is open, the example market's award, and the plan on it, all issued at `now`."""
+        if gate_open:
+            with self._timed(BID):
+                bids = self.desk.bid(now)
+            for bid in bids:
+                self._award(bid, now)
         with self._timed(DAY_AHEAD):
             self.desk.day_ahead(now)
 
@@ -79,12 +85,19 @@ class Loop:
         zone = self.desk.system.portfolio.zone
         return local_time(now.astimezone(ZoneInfo(zone)).date(), self.desk.system.loaded.issue, zone)
 
+    def _gate(self, now: datetime) -> datetime:
+        """When the market for tomorrow closes."""
+        zone = self.desk.system.portfolio.zone
+        tomorrow = now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
+        return self.desk.system.market.gate_at(tomorrow, zone)
+
     def missed(self, last: datetime, now: datetime) -> int:
-        """Record the cycles in (last, now) that nobody ran; their number."""
+        """Record the cycles in (last, now) that nobody ran; their number. The running quarter can still be planned."""
         count = 0
         at = last + MINUTE
         while at < now and count < LIMIT_MISSED:
-            stages = (REAL_TIME, INTRADAY) if at == floor_to(at, QUARTER) else (REAL_TIME,)
+            over = at == floor_to(at, QUARTER) and at < floor_to(now, QUARTER)
+            stages = (REAL_TIME, INTRADAY) if over else (REAL_TIME,)
             for stage in stages:
                 if self.desk.claim(stage, at, now):
                     self.desk.system.store.runs.finish(stage, at, None, "missed")
