@@ -49,9 +49,13 @@ def oracle_cost(system: System, solution: Solution, truth: Truth, initial: Mappi
 
 
 def _income(system: System, truth: Truth) -> float:
-    """What the grid desk pays for every event delivered in full."""
+    """What the grid desk pays for every settled event delivered in full."""
     events = system.store.events.list(truth.grid.start, truth.grid.end)
-    return sum(e.mw * float(e.price_eur_per_mwh) * float(event_grid(e).hours.sum()) for e in events)
+    return sum(
+        e.mw * float(e.price_eur_per_mwh) * float(event_grid(e).hours.sum())
+        for e in events
+        if system.store.events.statement(e.id) is not None
+    )
 
 
 def _situation(system: System, truth: Truth, initial: Mapping[str, AssetState]) -> Situation:
@@ -77,12 +81,12 @@ def _situation(system: System, truth: Truth, initial: Mapping[str, AssetState]) 
 
 
 def _calls(system: System, grid: TimeGrid) -> tuple[Call, ...]:
-    """Each event as one order on all its participants; what is missed costs its price and its penalty."""
+    """Each settled event as one order on all its participants; what is missed costs its price and its penalty."""
     found = []
     for event in system.store.events.list(grid.start, grid.end):
         offers, answers = system.store.events.offers(event.id), system.store.events.acceptances(event.id)
         orders = orders_of(event, offers, answers)
-        if not orders:
+        if not orders or system.store.events.statement(event.id) is None:
             continue
         over = event_grid(event)
         baseline: Array = np.sum([o.baseline_mw for o in orders], axis=0)
