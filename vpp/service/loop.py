@@ -58,7 +58,8 @@ class Loop:
     def _ticked_before(self, now: datetime) -> datetime:
         """The last minute that an earlier process ran on this record; the minute before `now` on a new one."""
         cycles = self.desk.system.store.runs.cycles(REAL_TIME)
-        return max((c.cycle_start for c in cycles if c.status != "missed" and c.cycle_start < now), default=now - MINUTE)
+        ran = (c.cycle_start for c in cycles if c.status != "missed" and c.cycle_start < now)
+        return max(ran, default=now - MINUTE)
 
     def sell(self, now: datetime, gate_open: bool = True) -> None:
         """Bid while the gate is open, the example market's award, and the plan on it, all issued at `now`."""
