@@ -23,7 +23,7 @@ from dispatch.flexibility import flexible_power, held_mw
 from dispatch.problem import with_block
 from dispatch.secure import solve_secure
 from forecasting.calendar import german_holidays
-from vpp.domain.errors import NotSolved
+from vpp.domain.errors import DataGap, NotSolved
 from vpp.domain.market import Acceptance, Baseline, Event, EventStatus, FlexibilityOffer
 from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
@@ -78,14 +78,21 @@ def site_baselines(store: Store, zone: str, event: Event, assets: Sequence[Asset
 
 
 def make_offers(system: System, event: Event, fills_gap: Sequence[str], now: datetime) -> list[FlexibilityOffer]:
-    """One offer per site and one of the gap-fillers; stored, and the event marked as offered."""
+    """One offer per site and one of the gap-fillers; stored, and the event marked as offered.
+
+    Who has no baseline, for want of like days in the meter, gets no offer; an alarm says so.
+    """
     system.store.events.save(event)
     near = event.end + REBOUND <= now + system.stage(INTRADAY).horizon
     situation = gather(system, INTRADAY if near else DAY_AHEAD, "offer", now, scenarios=0)
     plan = system.store.runs.latest(INTRADAY, "roll", before=now + timedelta(seconds=1))
     offers = []
     for site, assets in groups(system, event, fills_gap).items():
-        base = site_baselines(system.store, system.portfolio.zone, event, assets)[CONTRACT_METHOD].mw
+        try:
+            base = site_baselines(system.store, system.portfolio.zone, event, assets)[CONTRACT_METHOD].mw
+        except DataGap as why:
+            system.store.alarms.raise_("baseline", f"{event.id}: no offer for {site}: {why}", now)
+            continue
         offers.append(_offer(situation, event, site, assets, base, plan.schedule if plan else None))
     for offer in offers:
         system.store.events.save_offer(offer)

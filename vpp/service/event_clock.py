@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from vpp.domain.errors import NotFound
+from vpp.domain.errors import DataGap, NotFound
 from vpp.domain.market import Event, EventStatus
 from vpp.domain.time import QUARTER, floor_to
 from vpp.service import dr
@@ -25,6 +25,7 @@ class EventClock:
     system: System
     plans: tuple[EventPlan, ...] = ()
     settled: list[str] = field(default_factory=list)
+    waiting: list[str] = field(default_factory=list)
 
     def tick(self, now: datetime) -> None:
         """Everything of every event that is due by `now`."""
@@ -68,5 +69,15 @@ class EventClock:
         if event.status is EventStatus.ACTIVE and now >= event.end:
             event = self.system.store.events.save(replace(event, status=EventStatus.COMPLETED))
         if event.status is EventStatus.COMPLETED and now >= event.end + QUARTER:
+            self._settle(event, now)
+
+    def _settle(self, event: Event, now: datetime) -> None:
+        """The statement, as soon as the meter is complete."""
+        try:
             settle_event(self.system.store, self.system.portfolio, event.id)
-            self.settled.append(event.id)
+        except DataGap as why:
+            if event.id not in self.waiting:
+                self.waiting.append(event.id)
+                self.system.store.alarms.raise_("settlement", f"{event.id} waits for its meter: {why}", now)
+            return
+        self.settled.append(event.id)

@@ -40,7 +40,7 @@ def statement(store: Store, portfolio: Portfolio, event: Event, method: str) -> 
         parts.append(Delivery(o.participant, o.accepted_mw, base, meter(grid)))
     whole = Delivery(
         "vpp", np.full(grid.n, event.mw),
-        np.sum([p.baseline_mw for p in parts], axis=0), np.sum([p.metered_mw for p in parts], axis=0),
+        sum((p.baseline_mw for p in parts), np.zeros(grid.n)), sum((p.metered_mw for p in parts), np.zeros(grid.n)),
     )  # fmt: skip
     desk = settle(event, [whole], method, portfolio.currency)
     sites = settle(event, parts, method, portfolio.currency)
