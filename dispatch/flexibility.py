@@ -20,7 +20,8 @@ from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array, TimeGrid
 
 Direction = Literal["up", "down"]
-WORTH_PER_MWH = 1e4
+WORTH_PER_MWH = 600.0
+"""Above every price of energy and comfort, below every slack (unmet heat, overheating, a broken limit)."""
 
 
 def group_map(group: Sequence[str], asset_ids: Sequence[str], steps: Sequence[int], n_steps: int) -> sp.csr_array:
