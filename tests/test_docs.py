@@ -6,6 +6,7 @@ import shlex
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -21,7 +22,8 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENTS = sorted([ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.M | re.S)
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)\)")
-COMMANDS = get_command(app).commands
+CLI: Any = get_command(app)
+COMMANDS: dict[str, Any] = CLI.commands
 NAMES = [p.name for p in DOCUMENTS]
 
 
@@ -145,7 +147,8 @@ def test_the_readme_names_every_kind_and_its_parameters() -> None:
     rows = section((ROOT / "README.md").read_text(), "Your own portfolio").splitlines()
     table = {row.split("|")[1].strip(" `"): row for row in rows if row.count("|") == 4}
     for name, kind in KINDS.items():
-        wanted = [*kind.INPUTS, *kind.Params.model_fields]
+        params: Any = kind.Params
+        wanted = [*kind.INPUTS, *params.model_fields]
         patterns = re.findall(r"[\w]+\*?", table[name])
         missing = [w for w in wanted if not any(re.fullmatch(p.replace("*", ".*"), w) for p in patterns)]
         assert (name, missing) == (name, [])
