@@ -15,14 +15,14 @@ from vpp.service.settings import Settings
 
 def check_file(text: str, portfolio: Path, settings: Settings, database: Path | None, train: Train) -> list[str]:
     """Every violation of the plan in `text` by name. Raises InputFaults for what is no plan."""
-    plan = parse_plan(text)
+    known = load_portfolio(portfolio).portfolio
+    plan = parse_plan(text, known.index)
     issued = utc(plan.times[0])
     if database is not None:
         system = open_system(portfolio, f"sqlite:///{database.resolve()}", settings, issued)
         system.forecaster.train_day_ahead(system.history(issued), train)
         return check_plan(system, issued, plan)
-    zone = load_portfolio(portfolio).portfolio.zone
-    day = issued.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
+    day = issued.astimezone(ZoneInfo(known.zone)).date() + timedelta(days=1)
     system, expected = prepare_day(portfolio, day, settings, "sqlite://", train)
     if issued != expected:
         return [f"plan/times: begin at {rfc3339(issued)}, the plan of {day} is issued at {rfc3339(expected)}"]

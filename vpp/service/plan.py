@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -33,6 +34,8 @@ from vpp.service.system import System
 
 Train = Callable[[int, int], None]
 STEP = "PT15M"
+STATE_TOLERANCE = 1e-6
+POWER_TOLERANCE_MW = 1e-4
 
 
 def prepare_day(
@@ -115,33 +118,39 @@ class PlanFile(BaseModel):
     times: list[AwareDatetime]
     step: str
     schedule: dict[str, list[float]]
+    q_mvar: dict[str, list[float]] = {}
     commitment: dict[str, list[int]] = {}
     decisions: dict[str, dict[str, list[float]]] = {}
     energy_mwh: dict[str, list[float]] = {}
     initial_state: dict[str, StateFile] = {}
 
 
-def parse_plan(text: str) -> PlanFile:
-    """A plan file. Raises InputFaults with every fault of its fields."""
+def parse_plan(text: str, known: Mapping[str, int]) -> PlanFile:
+    """A plan file over the assets `known`. Raises InputFaults with every fault of its fields and of its shape."""
     try:
         plan = PlanFile.model_validate_json(text)
     except ValidationError as error:
         faults = [Fault("plan", ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
-        raise InputFaults(faults) from error
-    if not plan.times:
-        raise InputFaults([Fault("plan", "times", "is empty")])
+        raise InputFaults(faults + _shape_faults_beside(text, known)) from error
+    if faults := _shape_faults(plan, known):
+        raise InputFaults(faults)
     return plan
 
 
+def _shape_faults_beside(text: str, known: Mapping[str, int]) -> list[Fault]:
+    """Faults of the shape of a file whose only other faults are values that are no numbers."""
+    try:
+        return _shape_faults(PlanFile.model_validate(json.loads(text, parse_constant=lambda _: 0.0)), known)
+    except ValueError:
+        return []
+
+
 def schedule_of(plan: PlanFile, known: Mapping[str, int]) -> Schedule:
-    """A plan file as a schedule over quarters. Raises InputFaults with every fault of its shape."""
-    faults = _shape_faults(plan, known)
-    if faults:
-        raise InputFaults(faults)
+    """A plan file as a schedule over quarters; reactive power it does not report is zero."""
     grid = TimeGrid.uniform(utc(plan.times[0]), QUARTER, len(plan.times))
     power = np.array([plan.schedule[a] for a in known])
     return Schedule(
-        tuple(known), grid, power, np.zeros_like(power),
+        tuple(known), grid, power, np.array([plan.q_mvar.get(a, [0.0] * grid.n) for a in known]),
         commitment={a: np.array(v, dtype=float) for a, v in plan.commitment.items()},
         stored_mwh={a: np.array(v) for a, v in plan.energy_mwh.items()},
         decisions={a: {k: np.array(v) for k, v in d.items()} for a, d in plan.decisions.items()},
@@ -150,9 +159,13 @@ def schedule_of(plan: PlanFile, known: Mapping[str, int]) -> Schedule:
 
 def _shape_faults(plan: PlanFile, known: Mapping[str, int]) -> list[Fault]:
     steps = len(plan.times)
+    if not steps:
+        return [Fault("plan", "times", "is empty")]
     faults = [Fault(a, "schedule", "is missing") for a in known if a not in plan.schedule]
-    faults += [Fault(a, "schedule", "is no asset of the portfolio") for a in plan.schedule if a not in known]
+    for field in ("schedule", "q_mvar", "commitment", "energy_mwh", "decisions", "initial_state"):
+        faults += [Fault(a, field, "is no asset of the portfolio") for a in getattr(plan, field) if a not in known]
     lists = [(a, "schedule", v) for a, v in plan.schedule.items()]
+    lists += [(a, "q_mvar", v) for a, v in plan.q_mvar.items()]
     lists += [(a, "commitment", list(map(float, v))) for a, v in plan.commitment.items()]
     lists += [(a, "energy_mwh", v) for a, v in plan.energy_mwh.items()]
     lists += [(a, f"decisions.{k}", v) for a, d in plan.decisions.items() for k, v in d.items()]
@@ -176,6 +189,7 @@ def check_plan(system: System, issued: datetime, plan: PlanFile) -> list[str]:
         return [f"plan/times: end at {rfc3339(schedule.grid.end)} instead of {rfc3339(s.grid.end)}"]
     found = [str(f) for f in _state_faults(plan, states)]
     found += [str(f) for f in check_schedule(system.portfolio.assets, states, s.inputs, schedule)]
+    found += [str(f) for f in [*_reactive_faults(plan, s), *_limit_faults(schedule, s)]]
     exposure = exposure_of(s)
     if s.grid_side is not None and exposure is not None:
         power = schedule.power_mw
@@ -190,10 +204,32 @@ def check_plan(system: System, issued: datetime, plan: PlanFile) -> list[str]:
 def _state_faults(plan: PlanFile, states: Mapping[str, AssetState]) -> list[Fault]:
     faults = []
     for asset, told in plan.initial_state.items():
-        true = states.get(asset)
-        if true is None:
-            faults.append(Fault(asset, "initial_state", "is no asset of the portfolio"))
-        elif abs(true.stored_mwh - told.stored_mwh) > 1e-6 or true.on != told.on:
-            faults.append(Fault(asset, "initial_state", f"says {told.stored_mwh} MWh, on {told.on}; it is "
-                                f"{true.stored_mwh} MWh, on {true.on}"))  # fmt: skip
+        for name, value in told.model_dump().items():
+            true = getattr(states[asset], name)
+            if abs(value - true) > STATE_TOLERANCE:
+                faults.append(Fault(asset, f"initial_state.{name}", f"says {value}; it is {true}"))
+    return faults
+
+
+def _reactive_faults(plan: PlanFile, s: Situation) -> list[Fault]:
+    """Reported reactive power that does not follow from the power."""
+    faults = []
+    for asset, told in plan.q_mvar.items():
+        off = np.abs(np.array(told) - s.portfolio.asset(asset).tan_phi * np.array(plan.schedule[asset]))
+        if off.max() > POWER_TOLERANCE_MW:
+            t = int(off.argmax())
+            faults.append(Fault(asset, "q_mvar (reported)", f"is {off[t]:.4f} Mvar off at {rfc3339(s.grid.starts[t])}"))
+    return faults
+
+
+def _limit_faults(schedule: Schedule, s: Situation) -> list[Fault]:
+    """Power outside what operators, sites and the grid desk have ordered."""
+    faults = []
+    for asset, (low, high) in s.limits.items():
+        power = schedule.power_of(asset)
+        off = np.maximum(low - power, power - high)
+        if off.max() > POWER_TOLERANCE_MW:
+            t = int(off.argmax())
+            faults.append(Fault(asset, "power_mw", f"{power[t]:.4f} MW at {rfc3339(s.grid.starts[t])} is outside the "
+                                f"ordered {low[t]:g} to {high[t]:g} MW"))  # fmt: skip
     return faults
