@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
+from unittest import mock
 
 import numpy as np
+import scipy.sparse as sp
 
 from dispatch.block import INF, Block, Columns, Context, EndValue, Rows, eye
 from dispatch.problem import Problem, assemble, cost_terms, read_schedule
 from dispatch.registry import KINDS
-from dispatch.solvers.highs_door import Living
+from dispatch.solvers import highs_door
+from dispatch.solvers.highs_door import Living, Raw
 from tests.dispatch.commitment_oracle import GRIDS
+from vpp.domain.errors import NotSolved
 from vpp.domain.portfolio import Asset, AssetState
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array, TimeGrid
@@ -133,7 +137,9 @@ def random_fleet(
                 params, given = {**params, "crew_limit": crew}, {**given, "shipments_t_per_h": shipped}
                 state = {**state, "stored_mwh": content}
             since = int(rng.choice([1, 40, 100, 100_000]))
-            assets.append(Asset(name, kind, "s", f"mp:{name}", "n", None, KINDS[kind].Params(**params), tan_phi=tan_phi))
+            assets.append(
+                Asset(name, kind, "s", f"mp:{name}", "n", None, KINDS[kind].Params(**params), tan_phi=tan_phi)
+            )
             in_service = not outages or bool(rng.random() < 0.85)
             full = {"power_mw": 0.0, "minutes_in_state": since, "available": in_service, **state}
             states[name], inputs[name] = AssetState(name, grid.start, grid.start, **full), given
@@ -144,8 +150,6 @@ def price_block(asset_ids: Sequence[str], grid: TimeGrid, price: Array) -> Block
     """The net injection of all assets sold at a price (T,)."""
     net = Columns("net_mw", (1, grid.n), -INF, INF, -price * grid.hours, term="energy")
     total = np.kron(np.ones((1, len(asset_ids))), np.eye(grid.n))
-    import scipy.sparse as sp
-
     return Block("price", (net,), (Rows("net", 0.0, 0.0, eye(grid.n), sp.csr_array(-total)),))
 
 
@@ -171,7 +175,24 @@ def plan(fleet: Fleet, seed: int, gap: float = 1e-3, **more: Any) -> Planned:
     kinds = dict.fromkeys(a.kind for a in fleet.assets)
     blocks = [KINDS[k].block([a for a in fleet.assets if a.kind == k], context) for k in kinds]
     problem = assemble(fleet.grid, ids, [*blocks, price_block(ids, fleet.grid, price)])
-    living = Living(problem)
-    raw = living.solve_fixed(living.solve_mip(30.0, gap).x)
+    raw = _solved(problem, gap)
     tan_phi = np.array([a.tan_phi for a in fleet.assets])
     return Planned(problem, read_schedule(problem, raw.x, None, tan_phi), cost_terms(problem, raw.x))
+
+
+def _solved(problem: Problem, gap: float) -> Raw:
+    """Through the door; without presolve where HiGHS's presolve loses a feasible problem or its status."""
+    try:
+        living = Living(problem)
+        return living.solve_fixed(living.solve_mip(30.0, gap).x)
+    except NotSolved:
+        loaded = highs_door._loaded
+
+        def without_presolve(problem: Problem, *, integral: bool) -> Any:
+            highs = loaded(problem, integral=integral)
+            highs.setOptionValue("presolve", "off")
+            return highs
+
+        with mock.patch.object(highs_door, "_loaded", without_presolve):
+            living = Living(problem)
+            return living.solve_fixed(living.solve_mip(60.0, gap).x)

@@ -1,0 +1,13 @@
+"""Which kinds the tables beside the blocks do not know."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from dispatch import accounting, check, follow
+
+
+def uncovered(kinds: Iterable[str]) -> set[tuple[str, str]]:
+    """(table, kind) of every kind a table has no entry for."""
+    tables = {"check": check.RECOMPUTE, "follow": follow.RULES, "accounting": accounting.RULES}
+    return {(table, kind) for kind in kinds for table, entries in tables.items() if kind not in entries}
