@@ -22,6 +22,7 @@ from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array
 
 EPS = 1e-9
+POWER_STEP_MW = 1e-4
 
 
 def _keep(loss_per_h: float, hours: Array) -> Array:
@@ -101,8 +102,7 @@ def _chp(wish: Wish) -> Path:
         kept, untouched = content * left, untouched * left
         running = _chp_runs(wish, switch, last, kept, t)
         if running:
-            room = max(0.0, q.store_mwh_th - kept) / h + demand[t]
-            power[t] = _chp_power(wish, switch.on, last, room, t)
+            power[t] = _chp_power(wish, switch, last, kept, t)
         switch.step(running, grid.minutes[t])
         on[t], last = running, power[t]
         heat[t] = q.heat_mw_per_mw * power[t] + q.heat_no_load_mw * running
@@ -117,39 +117,52 @@ def _chp(wish: Wish) -> Path:
 
 def _chp_runs(wish: Wish, switch: Switch, last: float, kept_mwh_th: float, t: int) -> bool:
     """On or off in step t: held by the interlock, by a power too high to stop from, by a store without room."""
-    q, h = wish.asset.params, float(wish.grid.hours[t])
+    q = wish.asset.params
     if not switch.may_change():
         return switch.on
     wished = bool(wish.wanted_mw[t] > max(q.min_power_mw / 2.0, EPS))
-    hours = h if switch.on else max(q.min_up_h, h)
-    runs = wished and _minimum_run_fits(wish, kept_mwh_th, hours, t)
-    stops_from = max(q.min_power_mw, q.ramp_mw_per_min * wish.grid.minutes[t])
-    return runs or (switch.on and last > stops_from + EPS)
+    span = q.ramp_mw_per_min * wish.grid.minutes[t]
+    low = max(q.min_power_mw, last - span) if switch.on else q.min_power_mw
+    runs = wished and _heat_fits(wish, kept_mwh_th, low, 0.0 if switch.on else q.min_up_h, t)
+    return runs or (switch.on and last > max(q.min_power_mw, span) + EPS)
 
 
-def _minimum_run_fits(wish: Wish, kept_mwh_th: float, hours: float, t: int) -> bool:
-    """Whether the store takes what minimum power makes too much over `hours` from step t."""
-    q, content = wish.asset.params, kept_mwh_th
-    made, passed = q.heat_mw_per_mw * q.min_power_mw + q.heat_no_load_mw, 0.0
-    for s in range(t, wish.grid.n):
-        if passed >= hours - EPS:
-            break
-        h = float(wish.grid.hours[s])
-        content = max(0.0, content + h * (made - float(wish.inputs["heat_demand_mw_th"][s])))
+def _heat_fits(wish: Wish, kept_mwh_th: float, power_mw: float, held_h: float, t: int) -> bool:
+    """Whether the store takes the heat of `power_mw` in step t and of unloading to a stop as soon as allowed.
+
+    The engine must run for `held_h` from the start of step t. Beyond the grid, the demand is taken to go
+    on as in the last step.
+    """
+    q, grid, content, passed = wish.asset.params, wish.grid, kept_mwh_th, 0.0
+    demand = wish.inputs["heat_demand_mw_th"]
+    for s in range(t, grid.n):
+        span = q.ramp_mw_per_min * grid.minutes[s]
+        if s > t and passed >= held_h - EPS and power_mw <= max(q.min_power_mw, span) + EPS:
+            return True
+        power_mw = power_mw if s == t else max(q.min_power_mw, power_mw - span)
+        h, heat = float(grid.hours[s]), q.heat_mw_per_mw * power_mw + q.heat_no_load_mw
+        content = max(0.0, content + h * float(heat - demand[s]))
         if content > q.store_mwh_th + EPS:
             return False
         passed += h
-    return True
+    beyond = max(0.0, held_h - passed) * (q.heat_at(q.min_power_mw) - float(demand[-1]))
+    return bool(content + beyond <= q.store_mwh_th + EPS)
 
 
-def _chp_power(wish: Wish, was_on: bool, last: float, room_mw_th: float, t: int) -> float:
+def _chp_power(wish: Wish, switch: Switch, last: float, kept_mwh_th: float, t: int) -> float:
     """Power of the running engine within ramps, no more than the heat side takes where the ramp allows."""
-    q, span = wish.asset.params, wish.asset.params.ramp_mw_per_min * wish.grid.minutes[t]
-    low = max(q.min_power_mw, last - span) if was_on else q.min_power_mw
-    high = min(q.power_mw, last + span if was_on else max(q.min_power_mw, span))
-    if q.heat_mw_per_mw > 0.0:
-        high = min(high, (room_mw_th - q.heat_no_load_mw) / q.heat_mw_per_mw)
-    return _clip(wish.wanted_mw[t], low, high)
+    q, span = wish.asset.params, float(wish.asset.params.ramp_mw_per_min * wish.grid.minutes[t])
+    low = float(max(q.min_power_mw, last - span) if switch.on else q.min_power_mw)
+    high = min(q.power_mw, last + span if switch.on else max(q.min_power_mw, span))
+    held_h = switch.held_minutes / 60.0 if switch.on else q.min_up_h
+    power = _clip(wish.wanted_mw[t], low, high)
+    if _heat_fits(wish, kept_mwh_th, power, held_h, t):
+        return power
+    fits, over = low, power
+    while over - fits > POWER_STEP_MW:
+        middle = (fits + over) / 2.0
+        fits, over = (middle, over) if _heat_fits(wish, kept_mwh_th, middle, held_h, t) else (fits, middle)
+    return fits
 
 
 def _thermal_store(wish: Wish) -> Path:

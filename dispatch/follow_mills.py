@@ -55,18 +55,23 @@ class _Silo:
         return min((float(k) for k in limits if k is not None), default=np.inf)
 
     def fits(self, running: Iterable[int], t: int, capacity_t: float) -> bool:
-        """Whether the silo holds what `running` mills make in step t and what they must make after it."""
+        """Whether the silo holds what `running` mills make in step t and what they must make after it.
+
+        Beyond the grid, shipments are taken to go on as in the last step.
+        """
         chosen, content = list(running), self.content
         held = np.array([self._held_until(k, t) for k in chosen])
         rates = self.rates[chosen]
         for s in range(t, len(self.hours)):
             making = rates if s == t else rates[held > self.times[s] + 1e-6]
             if not making.size:
-                break
+                return True
             content = max(content + self.hours[s] * float(making.sum() - self.shipped[s]), self.low)
             if content > capacity_t + EPS:
                 return False
-        return True
+        rest_h = np.maximum(held - self.times[-1] - 60.0 * self.hours[-1], 0.0) / 60.0
+        beyond = float(rates @ rest_h) - float(self.shipped[-1]) * float(rest_h.max(initial=0.0))
+        return content + beyond <= capacity_t + EPS
 
     def _held_until(self, k: int, t: int) -> float:
         switch = self.switches[k]

@@ -1,4 +1,4 @@
-"""Random assets of every kind with states and inputs, and the plans that solve them: data for the laws of a schedule."""
+"""Random assets of every kind with states and inputs, and their optimal plans: data for the laws of a schedule."""
 
 from __future__ import annotations
 

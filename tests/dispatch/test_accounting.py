@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import numpy as np
 import pytest
@@ -48,13 +50,13 @@ def test_the_plan_come_true_costs_what_the_objective_says(seed: int, grid_name: 
 
 
 def one(
-    kind: str, params: dict[str, object], inputs: dict[str, Array], power: list[float], **more: object
+    kind: str, params: Mapping[str, Any], inputs: dict[str, Array], power: list[float], **more: Any
 ) -> dict[str, float]:
     """Cost of one asset over hours from 1 MWh."""
     grid = TimeGrid.uniform(START, timedelta(hours=1), len(power))
     asset = Asset("x", kind, "s", "mp:x", "n", None, KINDS[kind].Params(**params))
     given = {"on": np.zeros(len(power)), "was_on": False, "start_mwh": 1.0, "stored_mwh": np.ones(len(power)), **more}
-    return costs([Trace(asset, grid, np.array(power), inputs=inputs, **given)])  # type: ignore[arg-type]
+    return costs([Trace(asset, grid, np.array(power), inputs=inputs, **given)])
 
 
 def test_wear_by_hand() -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 from dispatch import accounting, check, follow
 from dispatch.check import check_schedule
 from dispatch.registry import KINDS
+from dispatch.wish import Wish
 from tests.dispatch.random_fleet import GRID_NAMES, MAKE, Fleet, plan, random_fleet
 from tests.dispatch.tables import uncovered
 from vpp.domain.errors import Fault, InputFaults
@@ -56,13 +58,13 @@ def test_a_kind_without_entries_is_found_and_refused_by_name() -> None:
     fleet = random_fleet(1, "quarters", ("fixed_load",))
     strange = replace(fleet, assets=tuple(replace(a, kind="windmill") for a in fleet.assets))
     zero = Schedule(tuple(a.id for a in fleet.assets), fleet.grid, np.zeros((2, 20)), np.zeros((2, 20)))
-    with pytest.raises(InputFaults, match="fixed_load-0/kind: windmill has no rule in dispatch.check.RECOMPUTE"):
+    with pytest.raises(InputFaults, match=r"fixed_load-0/kind: windmill has no rule in dispatch\.check\.RECOMPUTE"):
         faults(strange, zero)
-    wish = follow.Wish(strange.assets[0], fleet.states["fixed_load-0"], fleet.grid, np.zeros(20), {})
-    with pytest.raises(InputFaults, match="fixed_load-0/kind: windmill has no rule in dispatch.follow.RULES"):
+    wish = Wish(strange.assets[0], fleet.states["fixed_load-0"], fleet.grid, np.zeros(20), {})
+    with pytest.raises(InputFaults, match=r"fixed_load-0/kind: windmill has no rule in dispatch\.follow\.RULES"):
         follow.follow([wish])
     trace = accounting.Trace(strange.assets[0], fleet.grid, np.zeros(20), np.zeros(20), False, 0.0, np.zeros(20), {})
-    with pytest.raises(InputFaults, match="fixed_load-0/kind: windmill has no rule in dispatch.accounting.RULES"):
+    with pytest.raises(InputFaults, match=r"fixed_load-0/kind: windmill has no rule in dispatch\.accounting\.RULES"):
         accounting.costs([trace])
 
 
@@ -143,13 +145,13 @@ def hour_grid(n: int) -> TimeGrid:
 
 
 def alone(
-    kind: str, params: dict[str, object], inputs: dict[str, Array], state: dict[str, object], power: list[float],
+    kind: str, params: Mapping[str, Any], inputs: dict[str, Array], state: Mapping[str, Any], power: list[float],
     on: list[float] | None = None, **decisions: list[float],
 ) -> list[str]:  # fmt: skip
     """Faults of one asset over hours."""
     grid = hour_grid(len(power))
     asset = Asset("x", kind, "s", "mp:x", "n", None, KINDS[kind].Params(**params))
-    states = {"x": AssetState("x", grid.start, grid.start, **{"power_mw": 0.0, **state})}  # type: ignore[arg-type]
+    states = {"x": AssetState("x", grid.start, grid.start, **{"power_mw": 0.0, **state})}
     schedule = Schedule(
         ("x",), grid, np.array([power]), np.zeros((1, len(power))),
         commitment={} if on is None else {"x": np.array(on)},
@@ -197,7 +199,7 @@ def test_a_battery_by_hand() -> None:
         ([1.0, 1.0], [1, 1], {"on": True, "power_mw": 1.0, "available": False}, "x/commitment"),
     ],
 )  # fmt: skip
-def test_a_chp_by_hand(power: list[float], on: list[float], state: dict[str, object], fault: str | None) -> None:
+def test_a_chp_by_hand(power: list[float], on: list[float], state: Mapping[str, Any], fault: str | None) -> None:
     """0.3 MW an hour; what falls faster may only stop from 1 MW, or from the lowest power the ramp can have reached."""
     demand = np.array(power) + 0.5
     told = {"boiler_mw_th": [0.5] * len(power)}
