@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 class AcNetwork:
     """A network with planned outages that can be checked and linearised (vpp.domain.network.Network)."""
 
+    engine = "pandapower"
+    """Who gives the verdict of a certificate."""
+
     def __init__(
         self, tables: NetTables, outages: Sequence[Outage], reference: Callable[[], Reference]
     ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -16,11 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatch.bid import price_quantity_curve
-from dispatch.exposure import bus_injection
+from dispatch.exposure import Exposure, bus_injection
+from dispatch.secure import Secured
 from vpp.domain.command import Setpoint, Telemetry
 from vpp.domain.errors import NotSolved
 from vpp.domain.market import Bid
-from vpp.domain.schedule import DispatchRun, Schedule
+from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
 from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight
 from vpp.service.arbitrate import arbitrate
@@ -56,28 +58,34 @@ class Desk:
         if not self.claim(BID, now, now):
             return []
         situation = gather(self.system, DAY_AHEAD, BID, now)
-        run = run_stage(situation, _id(), committing())
-        bids = [self._curve(situation, run, unit) for unit in range(len(situation.positions))]
+        kept: list[Secured] = []
+
+        def solve(s: Situation, exposure: Exposure | None) -> Solution:
+            kept.append(plan_of(s, exposure))
+            return kept[-1].solution
+
+        run = run_stage(situation, _id(), solve)
+        secured = kept[0] if run.level == "optimal" else None
+        bids = [self._curve(situation, run, secured, unit) for unit in range(len(situation.positions))]
         self._record(run, [], BID, now)
         for bid in bids:
             self.system.store.market.save_bid(bid)
         return bids
 
-    def _curve(self, s: Situation, run: DispatchRun, number: int) -> Bid:
+    def _curve(self, s: Situation, run: DispatchRun, secured: Secured | None, number: int) -> Bid:
         """The curve around the plan; the plan alone where no curve could be had in time."""
         unit = s.positions[number]
         levels = self._levels(s)
         rows = [s.portfolio.index[a] for a in unit.assets]
         planned = run.schedule.power_mw[rows].sum(axis=0)
         sold = _tomorrow(s)
-        try:
-            secured = plan_of(s, exposure_of(s))
-            price, mw = price_quantity_curve(
-                secured.problem, secured.x, energy_name(unit.unit), s.price_eur_per_mwh, levels, sold,
-                deadline_s=BID_DEADLINE_S,
-            )  # fmt: skip
-        except NotSolved:
-            price, mw = s.price_eur_per_mwh + levels[:, None], np.tile(planned, (len(levels), 1))
+        price, mw = s.price_eur_per_mwh + levels[:, None], np.tile(planned, (len(levels), 1))
+        if secured is not None:
+            with suppress(NotSolved):
+                price, mw = price_quantity_curve(
+                    secured.problem, secured.x, energy_name(unit.unit), s.price_eur_per_mwh, levels, sold,
+                    deadline_s=BID_DEADLINE_S,
+                )  # fmt: skip
         first = int(np.argmax(sold))
         gate = self.system.market.gate_at(_local_day(s.grid.starts[first], s.portfolio.zone), s.portfolio.zone)
         product = self.system.market.energy

@@ -63,13 +63,14 @@ def plan_day(system: System, issued: datetime, secure: bool) -> tuple[Situation,
 def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
     """The JSON of `vpp plan`."""
     solution, certificate = run.solution, run.certificate
+    final = len(certificate.violations) if certificate else 0
     return {
         "objective": solution.objective if solution else None, "bound": solution.bound if solution else None,
         "gap": solution.gap if solution else None, "gap_abs": solution.gap_abs if solution else None,
         "level": run.level, "reason": run.reason, "status": solution.status if solution else "fallback",
         "rounds": solution.rounds if solution else 0,
-        "violations_first": solution.violations_first if solution else 0,
-        "violations_final": len(certificate.violations) if certificate else 0,
+        "violations_first": max(solution.violations_first if solution else 0, final if run.level == "optimal" else 0),
+        "violations_final": final,
         "wall_s": {k: run.wall_s.get(k, 0.0) for k in ("forecast", "build", "solve", "ac", "total")},
         "costs": dict(solution.costs) if solution else {},
         "times": [rfc3339(t) for t in s.grid.starts], "step": STEP, "portfolio": s.portfolio.id,

@@ -42,6 +42,7 @@ from vpp.service.system import System
 CUT_ROWS = 6
 CUT_ROUNDS = 3
 NEAR_PCT = 98.5
+MARGIN_PCT = 0.05
 KEPT_SHAPES = 8
 TRACKING_EUR_PER_MW2_H = 2.0
 
@@ -255,7 +256,7 @@ def _slack(cut: Cut, p: Array, q: Array) -> float:
 
 def _row(cut: Cut, exposure: Exposure, s: Situation) -> tuple[Array, Array] | None:
     """One cut at the operating point of its step, imposed on every step of the quarter-hour ahead."""
-    at_every_step = [replace(cut, step=t) for t in range(s.grid.n)]
+    at_every_step = [replace(cut, step=t, limit=cut.limit - MARGIN_PCT) for t in range(s.grid.n)]
     matrix, rhs, kept = cut_rows(at_every_step, exposure, s.grid)
     if len(kept) < s.grid.n:
         return None
