@@ -69,6 +69,8 @@ def png(figure: Figure) -> bytes:
 def _axes(sim: Simulation, rows: int, height: float) -> tuple[Figure, list[Any]]:
     figure, axes = plt.subplots(rows, 1, figsize=(11, height), sharex=True, squeeze=False)
     zone = ZoneInfo(sim.system.portfolio.zone)
+    axes[-1][0].set_xlim(sim.start, sim.end)
+    axes[-1][0].xaxis.set_major_locator(mdates.HourLocator(byhour=range(0, 24, 3), tz=zone))  # type: ignore[no-untyped-call]
     axes[-1][0].xaxis.set_major_formatter(mdates.DateFormatter("%H:%M", tz=zone))  # type: ignore[no-untyped-call]
     for row in axes:
         row[0].grid(alpha=0.3)
@@ -93,10 +95,11 @@ def net_plot(sim: Simulation, found: Evaluation) -> Figure:
         top.step(*_edges(quarters, values), style, where="post", label=label)
     for event in sim.system.store.events.list(sim.start, sim.end):
         top.axvspan(event.start, event.end, alpha=0.15, color="tab:orange", label=f"event {event.id}")
-    top.set_ylabel("MW, injection positive")
+    top.set_ylabel("net injection, MW")
+    top.set_title(f"{sim.system.portfolio.name}, {sim.request.start} (local time)", fontsize=10)
     top.legend(loc="best", fontsize=8)
     bottom.step(*_edges(quarters, price_over(sim.system, quarters, quarters.end)), where="post", color="tab:red")
-    bottom.set_ylabel(f"{sim.system.portfolio.currency}/MWh")
+    bottom.set_ylabel(f"day-ahead price, {sim.system.portfolio.currency}/MWh")
     return figure
 
 
