@@ -23,6 +23,7 @@ from vpp.domain.time import Array
 
 EPS = 1e-9
 POWER_STEP_MW = 1e-4
+SHRINKS, SHRINK = 20, 0.95
 
 
 def _keep(loss_per_h: float, hours: Array) -> Array:
@@ -71,23 +72,37 @@ def _fixed_load(wish: Wish) -> Path:
 def _price_elastic(wish: Wish) -> Path:
     """The own response whose consumption, with what comes back of earlier ones, is the wish; its price is published.
 
-    Where a falling load leaves no room for what comes back, all responses shrink until there is.
+    Where a falling load leaves no room for what comes back, the responses it comes from shrink.
     """
-    q, load, wanted = wish.asset.params, np.maximum(wish.inputs["load_mw"], 0.0), -wish.wanted_mw
-    back, moved, change = Rebound(wish.grid.hours, q.substitution, q.window_h), np.zeros(len(load)), np.zeros(len(load))
+    q, load, grid = wish.asset.params, np.maximum(wish.inputs["load_mw"], 0.0), wish.grid
     least, most = (q.min_share - 1.0) * load, (q.max_share - 1.0) * load
-    for t in range(len(load)):
-        owed, gain = back.owed(), 1.0 - back.own
-        target = (_clip(wanted[t] - load[t], least[t], most[t]) + owed) / gain
-        moved[t] = _clip(target, least[t], most[t])
-        change[t] = moved[t] * gain - owed
-        back.add(float(moved[t]))
-    limit = np.where(change > 0.0, most, least)
-    beyond = np.abs(change) > np.abs(limit) + EPS
+    at, room = np.concatenate([[0.0], np.cumsum(grid.hours)]), np.ones(grid.n)
+    for _ in range(SHRINKS):
+        moved, change = _moves(wish, load, least * room, most * room)
+        limit = np.where(change > 0.0, most, least)
+        beyond = np.abs(change) > np.abs(limit) + EPS
+        if not beyond.any():
+            break
+        t = int(np.argmax(beyond))
+        room[(at[1:] > at[t] - q.window_h) & (at[:-1] <= at[t])] *= SHRINK * limit[t] / change[t]
     part = float(np.min(limit[beyond] / change[beyond])) if beyond.any() else 1.0
     share = np.divide(part * moved, load, out=np.zeros_like(load), where=load > EPS)
     price = q.reference_price_eur_per_mwh * (1.0 + share / q.elasticity)
     return Path(-(load + part * change), decisions={"price_eur_per_mwh": price})
+
+
+def _moves(wish: Wish, load: Array, least: Array, most: Array) -> tuple[Array, Array]:
+    """Own moves (T,) inside [least, most] and the changes of consumption (T,) they make, as wished where they can."""
+    q, wanted = wish.asset.params, -wish.wanted_mw
+    back, moved, change = Rebound(wish.grid.hours, q.substitution, q.window_h), np.zeros(len(load)), np.zeros(len(load))
+    for t in range(len(load)):
+        owed, gain = back.owed(), 1.0 - back.own
+        if np.isfinite(wanted[t]):
+            low, high = (q.min_share - 1.0) * load[t], (q.max_share - 1.0) * load[t]
+            moved[t] = _clip((_clip(wanted[t] - load[t], low, high) + owed) / gain, least[t], most[t])
+        change[t] = moved[t] * gain - owed
+        back.add(float(moved[t]))
+    return moved, change
 
 
 def _chp(wish: Wish) -> Path:

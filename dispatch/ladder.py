@@ -55,12 +55,13 @@ def last_good(
     grid: TimeGrid,
     limits: Limits,
 ) -> Schedule:
-    """The last schedule over today's grid; where it has ended, the defaults."""
+    """The last schedule over today's grid; where it has ended, the defaults, and prices that ask for nothing."""
     planned = dict(zip(last.asset_ids, grid.sample(last.grid, last.power_mw), strict=True))
     wishes = []
     for asset, default in zip(assets, _defaults(assets, states, inputs, grid), strict=True):
         wish = planned.get(asset.id, np.full(grid.n, np.nan))
-        wishes.append(np.where(np.isfinite(wish), wish, default))
+        ended = ~np.isfinite(wish)
+        wishes.append(np.where(ended & (asset.kind != "price_elastic"), default, wish))
     return _followed(assets, states, inputs, grid, wishes, limits)
 
 

@@ -17,8 +17,8 @@ INF = float("inf")
 class Wish:
     """What one asset should do if it can: power (T,) MW of injection, inside [lower_mw, upper_mw].
 
-    Machines take half their (minimum) power or more as on. `hold_store`: heat is topped up so that the
-    store stays where it is, instead of being taken from it first.
+    Machines take half their (minimum) power or more as on; NaN wishes no answer of a price-taker.
+    `hold_store`: heat is topped up so that the store stays where it is, instead of being taken from it first.
     """
 
     asset: Asset
