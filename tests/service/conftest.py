@@ -73,7 +73,7 @@ def make(checked: tuple[LoadedPortfolio, GridModel]) -> Make:
 def secured(make: Make) -> tuple[System, Situation, DispatchRun]:
     """The demo day's plan as issued the morning before; nothing is recorded."""
     system = make(ISSUED)
-    situation = gather(system, "day_ahead", "plan", ISSUED)
+    situation = gather(system, "day_ahead", "plan", ISSUED, scenarios=20)
     return system, situation, run_stage(situation, "secured", committing())
 
 
