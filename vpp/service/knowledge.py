@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from dispatch.assets.price_elastic import expected_response
 from dispatch.block import EndValue
 from vpp.domain.portfolio import Asset
-from vpp.domain.schedule import Schedule
+from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
-from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight
+from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid, local_midnight
 from vpp.service.arbitrate import limits_over
 from vpp.service.inputs import trajectories
 from vpp.service.orders import calls_over
@@ -35,7 +35,7 @@ def gather(system: System, stage_name: str, purpose: str, now: datetime, scenari
     limits = dict(limits_over(grid, system.store.events.active_proposals(grid.start, grid.end)))
     if stage_name == INTRADAY and upper is not None:
         limits = {**_already_published(system, grid, now, inputs, upper), **limits}
-    last = system.store.runs.latest(stage_name, purpose, before=now)
+    last = _last(system, stage_name, purpose, now)
     return Situation(
         stage=stage, purpose=purpose, now=now, grid=grid, portfolio=portfolio, states=system.states(now),
         inputs=inputs, forecast=forecast, price_eur_per_mwh=price_over(system, grid, now),
@@ -49,6 +49,16 @@ def gather(system: System, stage_name: str, purpose: str, now: datetime, scenari
         last=last.schedule if last else (upper if stage_name == INTRADAY else None),
         grid_side=system.grid_side(now),
     )  # fmt: skip
+
+
+def _last(system: System, stage_name: str, purpose: str, now: datetime) -> DispatchRun | None:
+    """The last plan of this purpose; for a day-ahead run the bid's plan where that is newer."""
+    runs = system.store.runs
+    found = [runs.latest(stage_name, purpose, before=now)]
+    if stage_name == DAY_AHEAD:
+        found.append(runs.latest(stage_name, "bid", before=now + MINUTE))
+    known = [run for run in found if run is not None]
+    return max(known, key=lambda run: run.issued_at, default=None)
 
 
 def _upper(system: System, stage_name: str, now: datetime) -> Schedule | None:
