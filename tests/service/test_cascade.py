@@ -75,7 +75,8 @@ def test_the_demo_days_plan_is_certified_clean(secured: Secured) -> None:
 
 
 def test_without_security_it_overloads_a_line_and_breaks_a_voltage_limit(make: Make) -> None:
-    run = run_stage(gather(make(ISSUED), "day_ahead", "plan", ISSUED, scenarios=0), "x", committing(False), secure=False)
+    s = gather(make(ISSUED), "day_ahead", "plan", ISSUED, scenarios=0)
+    run = run_stage(s, "x", committing(False), secure=False)
     assert run.level == "optimal" and run.certificate is not None
     assert run.certificate.verdict == "violated"
     expected = [v for v in run.certificate.violations if v.case == "expected"]
