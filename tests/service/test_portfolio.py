@@ -15,7 +15,13 @@ import yaml
 from vpp.domain.errors import InputFaults
 from vpp.domain.time import TimeGrid
 from vpp.service.inputs import series_used
-from vpp.service.portfolio import LoadedPortfolio, check_against_network, check_against_series, load_portfolio
+from vpp.service.portfolio import (
+    LoadedPortfolio,
+    check_against_network,
+    check_against_series,
+    load_portfolio,
+    read_portfolio,
+)
 
 DEMO = Path(__file__).resolve().parents[2] / "config" / "demo"
 Folder = Callable[..., Path]
@@ -103,23 +109,71 @@ def test_the_digest_follows_every_file(changed: Folder, demo: LoadedPortfolio) -
         assert load_portfolio(changed(change)).digest != demo.digest
 
 
-def test_unknown_buses_are_named(demo: LoadedPortfolio) -> None:
-    assert check_against_network(demo, range(111)) == []
-    found = [str(f) for f in check_against_network(demo, set(range(111)) - {98})]
+def test_unknown_buses_are_named() -> None:
+    named = read_portfolio(DEMO).references
+    assert check_against_network(named, range(111)) == []
+    found = [str(f) for f in check_against_network(named, set(range(111)) - {98})]
     assert found == ["cooling/bus: unknown bus 98", "feeder-9/buses: unknown bus 98"]
 
 
 def test_a_network_asks_for_a_bus(changed: Folder) -> None:
-    loaded = load_portfolio(changed((P, "    bus: 98\n", "")))
-    found = [str(f) for f in check_against_network(loaded, range(111))]
+    named = read_portfolio(changed((P, "    bus: 98\n", ""))).references
+    found = [str(f) for f in check_against_network(named, range(111))]
     assert found == ["cooling/bus: is missing, and a network is given"]
 
 
 def test_missing_series_are_named(demo: LoadedPortfolio) -> None:
     used = set(series_used(demo.portfolio))
-    assert check_against_series(demo, used - {"steel"}) == []
-    found = [str(f) for f in check_against_series(demo, used - {"gen:WP8"})]
+    named = read_portfolio(DEMO).references
+    assert check_against_series(named, used - {"steel"}) == []
+    found = [str(f) for f in check_against_series(named, used - {"gen:WP8"})]
     assert found == ["wind-82/inputs.available_mw: missing series gen:WP8"]
+
+
+def test_a_device_profile_needs_no_python(tmp_path: Path, changed: Folder) -> None:
+    config = tmp_path / "config"
+    shutil.copytree(DEMO.parent / "devices", config / "devices")
+    shutil.copy(DEMO.parent / "signs.yaml", config / "signs.yaml")
+    folder = changed((P, "    bus: 98\n", "    bus: 98\n    device: chiller\n"))
+    assert [str(f) for f in read_portfolio(folder, config).faults] == ["cooling/device: unknown device profile chiller"]
+    text = (config / "devices" / "consumer.yaml").read_text()
+    (config / "devices" / "chiller.yaml").write_text(text.replace("profile: consumer", "profile: chiller"))
+    loaded = read_portfolio(folder, config).loaded
+    assert loaded is not None
+    assert loaded.devices["cooling"] == "chiller"
+
+
+def test_the_table_of_signs_gives_each_kind_its_profile(tmp_path: Path, demo: LoadedPortfolio) -> None:
+    kinds = {a.id: a.kind for a in demo.portfolio.assets}
+    stated = yaml.safe_load((DEMO.parent / "signs.yaml").read_text())["signs"]
+    assert demo.devices == {asset: stated[kind]["profile"] for asset, kind in kinds.items()}
+    config = tmp_path / "config"
+    shutil.copytree(DEMO.parent / "devices", config / "devices")
+    rest = {kind: sign for kind, sign in stated.items() if kind != "chp"}
+    rest["battery"] = {"profile": "cell", "sign": 1}
+    (config / "signs.yaml").write_text(yaml.safe_dump({"signs": rest}))
+    found = [str(f) for f in read_portfolio(DEMO, config).faults]
+    assert found == [
+        "signs.yaml/signs.battery.profile: unknown device profile cell",
+        "chp/device: is missing; config/signs.yaml names none for kind chp",
+    ]
+
+
+def test_what_faulty_entries_refer_to_is_read_all_the_same(changed: Folder) -> None:
+    folder = changed(BAD["unknown kind"][0], (P, "    bus: 98\n", "    bus: 980\n    colour: red\n"))
+    read = read_portfolio(folder)
+    assert read.loaded is None
+    assert ("cooling", 980) in read.references.buses
+    written = set(re.findall(r"- id: (\S+)\n    kind:", (folder / P).read_text()))
+    assert {asset for asset, _ in read.references.buses} == written
+
+
+def test_a_network_file_lies_in_the_folder(changed: Folder, tmp_path: Path) -> None:
+    for given, meant in (("net/own.json", None), (str(tmp_path / "far.json"), tmp_path / "far.json")):
+        folder = changed(("network.yaml", "simbench: 1-MV-comm--2-sw", f"file: {given}"))
+        network = load_portfolio(folder).network
+        assert network is not None and network.file is not None
+        assert Path(network.file) == (meant or folder / "net" / "own.json")
 
 
 def test_the_demo_holds_what_it_promises(demo: LoadedPortfolio) -> None:

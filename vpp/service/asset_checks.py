@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from vpp.domain.errors import Fault
+from adapters.profiles import load_profiles, load_signs
+from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.portfolio import Asset, Control, Input
 from vpp.service.portfolio_files import AssetFile, InputFile
 from vpp.service.yaml_files import explained, non_finite
 
 CONTROL: Mapping[str, Control] = {"process": "request", "price_elastic": "price", "fixed_load": "none"}
-DEVICE = {"battery": "storage", "curtailable": "generation", "chp": "generation"}
+CONFIG = Path(__file__).resolve().parents[2] / "config"
 ORDERED = (
     ("min_power_mw", "power_mw"),
     ("min_power_mw", "max_power_mw"),
@@ -30,11 +32,27 @@ TOLERANCE_MWH = 1e-6
 
 @dataclass(frozen=True)
 class Known:
-    """Ids that assets may refer to; `meter_site` maps a metering point to its site."""
+    """Ids that assets may refer to; `meter_site` maps a metering point to its site, `spoken` a kind to its profile."""
 
     sites: frozenset[str]
     meter_site: Mapping[str, str]
-    devices: frozenset[str] = frozenset({"storage", "generation", "consumer"})
+    devices: frozenset[str]
+    spoken: Mapping[str, str]
+
+
+def device_profiles(config: Path, faults: list[Fault]) -> tuple[frozenset[str], dict[str, str]]:
+    """Names of the profiles in `config/devices`, and the one each kind speaks by `config/signs.yaml`."""
+    names = frozenset(path.stem for path in (config / "devices").glob("*.yaml"))
+    try:
+        load_profiles(config / "devices")
+        signs = load_signs(config / "signs.yaml")
+    except InputFaults as error:
+        faults += error.faults
+        return names, {}
+    for kind, sign in signs.items():
+        if sign.profile not in names:
+            faults.append(Fault("signs.yaml", f"signs.{kind}.profile", f"unknown device profile {sign.profile}"))
+    return names, {kind: sign.profile for kind, sign in signs.items()}
 
 
 def _number(value: object) -> float | None:
@@ -134,6 +152,8 @@ def build_asset(entry: AssetFile, kinds: Mapping[str, Any], known: Known, faults
         faults.append(Fault(entry.id, "kind", f"unknown kind {entry.kind}; known are {', '.join(sorted(kinds))}"))
         faults += raw_faults(entry.id, entry.params)
         return None
+    if entry.device is None and known.spoken and entry.kind not in known.spoken:
+        faults.append(Fault(entry.id, "device", f"is missing; config/signs.yaml names none for kind {entry.kind}"))
     params = parameters(kind, entry.id, entry.params, faults)
     inputs = _inputs(entry.id, kind, entry.inputs, faults)
     if params is not None:

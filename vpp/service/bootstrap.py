@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
+
+import numpy as np
 
 from adapters.store import open_store
 from forecasting.pipeline import Pipeline
@@ -13,38 +15,109 @@ from grid_models.spec import NetworkSpec
 from vpp.domain.errors import Fault as InputFault
 from vpp.domain.errors import InputFaults, UnknownElement
 from vpp.domain.forecast import Series
+from vpp.domain.portfolio import Outage
+from vpp.domain.time import QUARTER, Array, TimeGrid
 from vpp.service.portfolio import (
     LoadedPortfolio,
     check_against_network,
     check_against_series,
     load_portfolio,
+    read_portfolio,
 )
 from vpp.service.series_book import SeriesBook
 from vpp.service.settings import Settings
 from vpp.service.system import System
 
-Say = Callable[[str], None]
+NETWORK, MODEL = "network.yaml", "model"
 
 
-def load_model(loaded: LoadedPortfolio, cache_dir: Path) -> GridModel | None:
-    """The network model of a portfolio, None without one. Raises InputFaults for what nobody models."""
-    if loaded.network is None:
-        return None
+def load_model(
+    spec: NetworkSpec, outages: Sequence[Outage], cache_dir: Path, faults: list[InputFault]
+) -> GridModel | None:
+    """The network model; what cannot be read or modelled joins `faults`.
+
+    A network whose outages alone are faulty is there without them, so that buses can still be checked.
+    """
     try:
-        return load_grid(NetworkSpec.model_validate(loaded.network), loaded.portfolio.outages, cache_dir)
+        return load_grid(spec, outages, cache_dir)
+    except Exception as error:
+        whole = _reasons(spec, error)
+    if not outages:
+        faults += whole
+        return None
+    grid = load_model(spec, (), cache_dir, faults)
+    if grid is not None:
+        faults += [f for outage in outages for f in _outage_faults(spec, outage, cache_dir)] or whole
+    return grid
+
+
+def _outage_faults(spec: NetworkSpec, outage: Outage, cache_dir: Path) -> list[InputFault]:
+    try:
+        load_grid(spec, (outage,), cache_dir)
     except UnknownElement as why:
-        raise InputFaults([InputFault("network.yaml", "model", str(why))]) from why
+        return [InputFault(outage.id, "outage", reason) for reason in str(why).split("; ")]
+    return []
+
+
+def _reasons(spec: NetworkSpec, why: Exception) -> list[InputFault]:
+    """Why there is no model: a parser may fail in any way on a file that is not its own."""
+    if isinstance(why, UnknownElement):
+        return [InputFault(NETWORK, MODEL, reason) for reason in str(why).split("; ")]
+    if isinstance(why, ModuleNotFoundError):
+        return [InputFault(NETWORK, MODEL, f"needs the package {why.name}, which is not installed")]
+    if spec.file is None:
+        raise why
+    return [InputFault(NETWORK, MODEL, f"{spec.file} is no readable network: {type(why).__name__}: {why}")]
+
+
+def converges(grid: GridModel) -> bool:
+    """Whether the AC power flow of the base case has a solution: first known background, our assets at zero."""
+    start = min((s.start for s in grid.series.values()), default=datetime(2016, 1, 1, tzinfo=UTC))
+    names = grid.background.series
+    p = np.array([_first(grid.series[n].values) for n in names]).reshape(-1, 1)
+    q = np.array([_first(grid.q_values[n]) if n in grid.q_values else 0.0 for n in names]).reshape(-1, 1)
+    p_mw, q_mvar = grid.background.injection(p, q)
+    flow = grid.network.flow(TimeGrid.between(start, start + QUARTER, QUARTER), p_mw[None], q_mvar[None])
+    return bool(flow.converged.all())
+
+
+def _first(values: Array) -> float:
+    """The first value that is no gap; 0 where there is none."""
+    known = np.flatnonzero(np.isfinite(values))
+    return float(values[known[0]]) if len(known) else 0.0
+
+
+def _base_case(grid: GridModel) -> list[InputFault]:
+    try:
+        solved = converges(grid)
+    except UnknownElement as why:
+        return [InputFault(NETWORK, MODEL, str(why))]
+    except np.linalg.LinAlgError:
+        solved = False
+    return [] if solved else [InputFault(NETWORK, MODEL, "does not converge")]
 
 
 def load_checked(directory: Path, cache_dir: Path) -> tuple[LoadedPortfolio, GridModel | None]:
-    """A portfolio that fits its network and its series. Raises InputFaults with every misfit."""
-    loaded = load_portfolio(directory)
-    grid = load_model(loaded, cache_dir)
-    faults = [] if grid is None else check_against_network(loaded, grid.network.buses)
-    faults += check_against_series(loaded, tuple(grid.series) if grid else ())
-    if faults:
-        raise InputFaults(faults)
-    return loaded, grid
+    """A portfolio that fits its network and its series. Raises InputFaults with every fault and misfit at once."""
+    read = read_portfolio(directory)
+    faults = list(read.faults)
+    grid = load_model(read.network, read.outages, cache_dir, faults) if read.network is not None else None
+    if grid is not None:
+        faults += check_against_network(read.references, set(grid.network.buses)) + _base_case(grid)
+    if grid is not None or not read.given:
+        faults += check_against_series(read.references, grid.series.keys() if grid is not None else ())
+    if faults or read.loaded is None:
+        raise InputFaults(list(dict.fromkeys(faults)))
+    return read.loaded, grid
+
+
+def load_stated(directory: Path, cache_dir: Path) -> LoadedPortfolio:
+    """The portfolio without its network; where it has faults, those of buses and series are listed with them."""
+    try:
+        return load_portfolio(directory)
+    except InputFaults:
+        load_checked(directory, cache_dir)
+        raise
 
 
 def open_system(

@@ -7,15 +7,14 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from vpp.domain.time import rfc3339, utc
-from vpp.service.bootstrap import open_system
+from vpp.service.bootstrap import load_stated, open_system
 from vpp.service.plan import Train, check_plan, parse_plan, prepare_day
-from vpp.service.portfolio import load_portfolio
 from vpp.service.settings import Settings
 
 
 def check_file(text: str, portfolio: Path, settings: Settings, database: Path | None, train: Train) -> list[str]:
     """Every violation of the plan in `text` by name. Raises InputFaults for what is no plan."""
-    known = load_portfolio(portfolio).portfolio
+    known = load_stated(portfolio, settings.cache_dir).portfolio
     plan = parse_plan(text, known.index)
     issued = utc(plan.times[0])
     if database is not None:

@@ -21,6 +21,7 @@ from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD
 from vpp.domain.time import QUARTER, floor_to, rfc3339
 from vpp.service.assemble import exposure_of, problem_of
+from vpp.service.bootstrap import load_stated
 from vpp.service.cascade import committing, run_stage
 from vpp.service.desk import PLAN
 from vpp.service.knowledge import gather
@@ -37,9 +38,7 @@ def flexibility_report(
     portfolio: Path, bus: int, at: datetime, hours: float, settings: Settings, train: Train
 ) -> dict[str, Any]:
     """The answer for a node on the day-ahead plan of the local day of `at`."""
-    from vpp.service.portfolio import load_portfolio
-
-    zone = load_portfolio(portfolio).portfolio.zone
+    zone = load_stated(portfolio, settings.cache_dir).portfolio.zone
     system, issued = prepare_day(portfolio, at.astimezone(ZoneInfo(zone)).date(), settings, "sqlite://", train)
     situation = gather(system, DAY_AHEAD, PLAN, issued)
     plan = run_stage(situation, "plan", committing()).schedule

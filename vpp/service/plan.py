@@ -22,12 +22,11 @@ from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD
 from vpp.domain.time import QUARTER, TimeGrid, local_time, rfc3339, utc
 from vpp.service.assemble import exposure_of
-from vpp.service.bootstrap import open_system
+from vpp.service.bootstrap import load_stated, open_system
 from vpp.service.cascade import committing, run_stage
 from vpp.service.desk import PLAN
 from vpp.service.knowledge import gather
 from vpp.service.outcome import plan_json
-from vpp.service.portfolio import load_portfolio
 from vpp.service.settings import Settings
 from vpp.service.situation import Situation
 from vpp.service.system import System
@@ -42,7 +41,7 @@ def prepare_day(
     portfolio: Path, day: date, settings: Settings, database: str, train: Train
 ) -> tuple[System, datetime]:
     """A system that knows what was known when `day`'s plan is issued, its models trained."""
-    loaded = load_portfolio(portfolio)
+    loaded = load_stated(portfolio, settings.cache_dir)
     issued = local_time(day - timedelta(days=1), loaded.issue, loaded.portfolio.zone)
     system = open_system(portfolio, database, settings, issued)
     system.forecaster.train_day_ahead(system.history(issued), train)

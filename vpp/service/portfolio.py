@@ -7,7 +7,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from pydantic import TypeAdapter, ValidationError
 
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.forecast import Series
@@ -24,11 +26,15 @@ from vpp.domain.portfolio import (
 from vpp.domain.stage import Stage, check_cascade
 from vpp.domain.time import utc
 from vpp.service import portfolio_files as files
-from vpp.service.asset_checks import DEVICE, Known, build_asset, shared_meters, silo_faults
+from vpp.service.asset_checks import CONFIG, Known, build_asset, device_profiles, shared_meters, silo_faults
 from vpp.service.market_config import MarketConfig
 from vpp.service.series import load_series
 from vpp.service.yaml_files import items, raw_ids, read_mapping, validated
 
+if TYPE_CHECKING:
+    from grid_models.spec import NetworkSpec
+
+WHOLE = TypeAdapter(int)
 LISTS = ("series", "sites", "metering_points", "assets", "trading_units", "congestion_points")
 
 
@@ -45,14 +51,14 @@ class EventPlan:
 class LoadedPortfolio:
     """A portfolio with everything its folder states.
 
-    `network` is the specification of the network model (None: no model is given); `series` are the
-    portfolio's own; `devices` names each asset's device profile; `issue` is the local time of D-1 at
+    `network` is the specification of the network model, its file as a path (None: no model is given);
+    `series` are the portfolio's own; `devices` names each asset's device profile; `issue` is the local time of D-1 at
     which the day-ahead run of day D starts; `digest` is the SHA-256 of all files.
     """
 
     directory: Path
     portfolio: Portfolio
-    network: Mapping[str, Any] | None
+    network: NetworkSpec | None
     market: MarketConfig
     stages: tuple[Stage, ...]
     release: Literal["auto", "manual"]
@@ -77,10 +83,46 @@ class LoadedPortfolio:
         }
 
 
+@dataclass(frozen=True)
+class References:
+    """What entries name that only a network has, those of faulty entries too.
+
+    `buses` are (asset, bus or None), `points` (congestion point, bus), `series` (asset, input, series)
+    of series that the portfolio does not declare itself.
+    """
+
+    buses: tuple[tuple[str, int | None], ...]
+    points: tuple[tuple[str, int], ...]
+    series: tuple[tuple[str, str, str], ...]
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A folder as far as it could be read; `loaded` is None where there are faults.
+
+    `given` says that there is a network.yaml, `network` is None also where its model is faulty.
+    """
+
+    loaded: LoadedPortfolio | None
+    faults: tuple[Fault, ...]
+    given: bool
+    network: NetworkSpec | None
+    outages: tuple[Outage, ...]
+    references: References
+
+
 def load_portfolio(directory: Path) -> LoadedPortfolio:
+    """What the folder states, not held against its network. Raises InputFaults with every fault of all files."""
+    read = read_portfolio(directory)
+    if read.loaded is None:
+        raise InputFaults(read.faults)
+    return read.loaded
+
+
+def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     """Read portfolio.yaml, market.yaml, stages.yaml and, where given, network.yaml and events.yaml.
 
-    Raises InputFaults with every fault of all files.
+    `config` holds the device profiles. Raises InputFaults where there is no folder.
     """
     faults: list[Fault] = []
     if not directory.is_dir():
@@ -93,40 +135,74 @@ def load_portfolio(directory: Path) -> LoadedPortfolio:
     stages_file = validated(files.StagesFile, raw["stages"], "stages.yaml", faults) if raw["stages"] else None
     stages = _stages(stages_file, faults) if stages_file else ()
     series = _series(directory, raw["portfolio"], faults)
-    outages, network = _network(raw["network"], faults)
-    portfolio, initial, devices = _portfolio(header, raw["portfolio"], outages, faults)
+    outages, network = _network(directory, raw["network"], faults)
+    portfolio, initial, devices = _portfolio(header, raw["portfolio"], outages, config, faults)
     events = _events(raw["events"], raw["portfolio"], faults)
     if header and market and header.currency != market.currency:
         faults.append(Fault("market.yaml", "currency", f"{market.currency} is not the portfolio's {header.currency}"))
-    if faults or header is None or market is None or stages_file is None or portfolio is None:
-        raise InputFaults(list(dict.fromkeys(faults)))
-    return LoadedPortfolio(
-        directory, portfolio, network, market, stages, stages_file.release, stages_file.issue, events, initial,
-        devices, series, header.location, header.response, _digest(directory),
-    )  # fmt: skip
+    loaded = None
+    if not faults and header and market and stages_file and portfolio:
+        loaded = LoadedPortfolio(
+            directory, portfolio, network, market, stages, stages_file.release, stages_file.issue, events, initial,
+            devices, series, header.location, header.response, _digest(directory),
+        )  # fmt: skip
+    given = (directory / "network.yaml").exists()
+    return Reading(loaded, tuple(dict.fromkeys(faults)), given, network, outages, _references(raw["portfolio"]))
 
 
-def check_against_network(loaded: LoadedPortfolio, buses: Collection[int]) -> list[Fault]:
+def check_against_network(named: References, buses: Collection[int]) -> list[Fault]:
     """Faults of assets and congestion points whose bus the network does not have, or that have none."""
     faults = []
-    for asset in loaded.portfolio.assets:
-        if asset.bus is None:
-            faults.append(Fault(asset.id, "bus", "is missing, and a network is given"))
-        elif asset.bus not in buses:
-            faults.append(Fault(asset.id, "bus", f"unknown bus {asset.bus}"))
-    for point in loaded.portfolio.congestion_points:
-        faults += [Fault(point.id, "buses", f"unknown bus {bus}") for bus in point.buses if bus not in buses]
-    return faults
+    for asset, bus in named.buses:
+        if bus is None:
+            faults.append(Fault(asset, "bus", "is missing, and a network is given"))
+        elif bus not in buses:
+            faults.append(Fault(asset, "bus", f"unknown bus {bus}"))
+    return faults + [Fault(point, "buses", f"unknown bus {bus}") for point, bus in named.points if bus not in buses]
 
 
-def check_against_series(loaded: LoadedPortfolio, known: Collection[str]) -> list[Fault]:
+def check_against_series(named: References, known: Collection[str]) -> list[Fault]:
     """Faults of inputs whose series is neither in `known` nor the portfolio's own."""
     return [
-        Fault(asset.id, f"inputs.{name}", f"missing series {source.series}")
-        for asset in loaded.portfolio.assets
-        for name, source in asset.inputs.items()
-        if source.series is not None and source.series not in known and source.series not in loaded.series
+        Fault(asset, f"inputs.{name}", f"missing series {series}")
+        for asset, name, series in named.series
+        if series not in known
     ]
+
+
+def _references(raw: Mapping[str, Any]) -> References:
+    buses: list[tuple[str, int | None]] = []
+    series: list[tuple[str, str, str]] = []
+    own = raw_ids(raw.get("series"))
+    for entry in _entries(raw.get("assets")):
+        asset, inputs = str(entry["id"]), entry.get("inputs")
+        bus = _whole(entry.get("bus"))
+        if bus is not None or entry.get("bus") is None:
+            buses.append((asset, bus))
+        for name, source in inputs.items() if isinstance(inputs, dict) else ():
+            named = source.get("series") if isinstance(source, dict) else None
+            if isinstance(named, str) and named not in own:
+                series.append((asset, str(name), named))
+    points = [
+        (str(point["id"]), whole)
+        for point in _entries(raw.get("congestion_points"))
+        if isinstance(point.get("buses"), list)
+        for bus in point["buses"]
+        if (whole := _whole(bus)) is not None
+    ]
+    return References(tuple(buses), tuple(points), tuple(series))
+
+
+def _entries(raw: object) -> list[dict[str, Any]]:
+    return [e for e in raw if isinstance(e, dict) and "id" in e] if isinstance(raw, list) else []
+
+
+def _whole(value: object) -> int | None:
+    """A bus number as its model would read it, None for what is none."""
+    try:
+        return WHOLE.validate_python(value)
+    except ValidationError:
+        return None
 
 
 def _digest(directory: Path) -> str:
@@ -159,22 +235,27 @@ def _series(directory: Path, raw: Mapping[str, Any], faults: list[Fault]) -> dic
     return loaded
 
 
-def _network(raw: Mapping[str, Any], faults: list[Fault]) -> tuple[tuple[Outage, ...], Mapping[str, Any] | None]:
+def _network(
+    directory: Path, raw: Mapping[str, Any], faults: list[Fault]
+) -> tuple[tuple[Outage, ...], NetworkSpec | None]:
     from grid_models.spec import NetworkSpec
 
     faults += [Fault("network.yaml", key, "unknown field") for key in raw.keys() - {"model", "outages"}]
     outages = items(files.OutageFile, raw.get("outages"), "outages", "network.yaml", faults)
-    model = raw.get("model")
-    if model is not None:
-        validated(NetworkSpec, model, "network.yaml", faults)
+    model = None
+    if raw.get("model") is not None:
+        model = validated(NetworkSpec, raw["model"], "network.yaml", faults)
     elif raw:
         faults.append(Fault("network.yaml", "model", "is missing"))
+    if model is not None and model.file is not None:
+        model = model.model_copy(update={"file": str(directory / model.file)})
     return tuple(Outage(o.id, utc(o.start), utc(o.end), o.lines_out, o.switches) for o in outages), model
 
 
 def _portfolio(
-    header: files.Header | None, raw: Mapping[str, Any], outages: tuple[Outage, ...], faults: list[Fault]
-) -> tuple[Portfolio | None, dict[str, files.InitialFile], dict[str, str]]:
+    header: files.Header | None, raw: Mapping[str, Any], outages: tuple[Outage, ...], config: Path,
+    faults: list[Fault],
+) -> tuple[Portfolio | None, dict[str, files.InitialFile], dict[str, str]]:  # fmt: skip
     from dispatch.registry import KINDS
 
     def read(model: Any, section: str) -> list[Any]:
@@ -183,7 +264,7 @@ def _portfolio(
     site_ids = frozenset(raw_ids(raw.get("sites")))
     meters = read(files.MeteringPointFile, "metering_points")
     faults += [Fault(m.id, "site", f"unknown site {m.site}") for m in meters if m.site not in site_ids]
-    known = Known(site_ids, {m.id: m.site for m in meters})
+    known = Known(site_ids, {m.id: m.site for m in meters}, *device_profiles(config, faults))
     sites = read(files.SiteFile, "sites")
     entries = {entry.id: entry for entry in read(files.AssetFile, "assets")}
     assets = [made for e in entries.values() if (made := build_asset(e, KINDS, known, faults)) is not None]
@@ -206,7 +287,7 @@ def _portfolio(
         outages,
     )  # fmt: skip
     initial = {i: e.initial for i, e in entries.items()}
-    devices = {i: e.device or DEVICE.get(e.kind, "consumer") for i, e in entries.items()}
+    devices = {i: e.device or known.spoken.get(e.kind, "") for i, e in entries.items()}
     return portfolio, initial, devices
 
 

@@ -1,0 +1,131 @@
+"""A portfolio is held against its network as a whole: every fault of files, buses, series and the network at once."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pandapower as pp
+import pytest
+
+from tests.grid_models.small_net import small_net
+from vpp.domain.errors import InputFaults
+from vpp.service.bootstrap import load_checked, load_stated
+
+ROOT = Path(__file__).resolve().parents[2]
+DEMO, CACHE = ROOT / "config" / "demo", ROOT / ".cache" / "vpp"
+P, N = "portfolio.yaml", "network.yaml"
+Folder = Callable[..., Path]
+
+CHANGES = {
+    "chp/kind: unknown kind turbine": (P, "kind: chp", "kind: turbine"),
+    "battery-cold-store/capacity_mwh: is negative": (
+        P, "{power_mw: 0.6, capacity_mwh: 1.2", "{power_mw: 0.6, capacity_mwh: -1.2",
+    ),
+    "cooling/bus: unknown bus 980": (P, "    bus: 98\n", "    bus: 980\n"),
+    "wind-82/inputs.available_mw: missing series gen:WP9": (P, "gen:WP8", "gen:WP9"),
+    "feeder-9/buses: unknown bus 900": (P, "buses: [90, 91", "buses: [900, 91"),
+    "market.yaml/": ("market.yaml", "weekend_factor: 0.8", "weekend_factor: .nan"),
+    "section-84/outage: line 840": (N, "lines_out: [84]", "lines_out: [840]"),
+    "events.yaml/colour: unknown field": ("events.yaml", "events:", "colour: red\nevents:"),
+}  # fmt: skip
+
+
+@pytest.fixture
+def changed(tmp_path: Path) -> Folder:
+    """The demo with text replaced: (file, old, new) each, where `old` must be there."""
+
+    def make(*changes: tuple[str, str, str]) -> Path:
+        folder = tmp_path / "portfolio"
+        shutil.copytree(DEMO, folder)
+        for file, old, new in changes:
+            text = (folder / file).read_text()
+            assert old in text, f"{old} is not in {file}"
+            (folder / file).write_text(text.replace(old, new, 1))
+        return folder
+
+    return make
+
+
+def faults_of(folder: Path, cache: Path = CACHE) -> list[str]:
+    with pytest.raises(InputFaults) as caught:
+        load_checked(folder, cache)
+    return [str(fault) for fault in caught.value.faults]
+
+
+def test_faults_of_files_buses_series_and_network_come_at_once(changed: Folder) -> None:
+    found = faults_of(changed(*CHANGES.values()))
+    missing = [start for start in CHANGES if not any(fault.startswith(start) for fault in found)]
+    assert missing == [], found
+    assert len(found) == len(CHANGES), found
+
+
+def test_the_command_lists_them_all_and_ends_with_2(
+    changed: Folder, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from vpp.service.cli import main
+
+    out = tmp_path / "plan.json"
+    words = ["vpp", "plan", "--portfolio", str(changed(*CHANGES.values())), "--day", "2016-07-12", "--json", str(out)]
+    monkeypatch.setattr(sys, "argv", words)
+    monkeypatch.setenv("VPP_CACHE_DIR", str(CACHE))
+    with pytest.raises(SystemExit) as ended:
+        main()
+    told = capsys.readouterr().err.splitlines()
+    assert ended.value.code == 2
+    assert not out.exists()
+    assert [start for start in CHANGES if not any(line.startswith(start) for line in told)] == []
+
+
+def test_the_portfolio_alone_tells_as_much_and_needs_no_network_when_it_is_right(
+    changed: Folder, tmp_path: Path
+) -> None:
+    empty = tmp_path / "cache"
+    assert load_stated(DEMO, empty).portfolio.id == "demo"
+    assert not empty.exists()
+    folder = changed(CHANGES["chp/kind: unknown kind turbine"], CHANGES["cooling/bus: unknown bus 980"])
+    with pytest.raises(InputFaults) as caught:
+        load_stated(folder, CACHE)
+    assert {fault.field for fault in caught.value.faults} == {"kind", "bus"}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "fault"),
+    [
+        ("1-MV-comm--2-sw", "1-MV-comm--9-sw", "network.yaml/model: simbench code '1-MV-comm--9-sw' is unknown"),
+        ("[80, 81,", "[8000, 81,", "network.yaml/model: own_generation: sgen 8000 does not exist"),
+        ("load_growth: 1.5", "load_growth: 40", "network.yaml/model: does not converge"),
+        ("simbench: 1-MV-comm--2-sw", "file: none.json", "network.yaml/model: network file "),
+        ("load_growth: 1.5", "load_growth: -1", "network.yaml/load_growth: "),
+    ],
+)
+def test_a_network_that_cannot_be_used_is_a_fault(
+    changed: Folder, tmp_path: Path, old: str, new: str, fault: str
+) -> None:
+    found = faults_of(changed((N, old, new), CHANGES["chp/kind: unknown kind turbine"]), tmp_path / "cache")
+    assert sum(f.startswith(fault) for f in found) == 1, found
+    assert any(f.startswith("chp/kind") for f in found)
+    assert len(found) == 2, found
+
+
+@pytest.mark.parametrize("content", ["{", "[1, 2]", '{"a": 1}', "", "no json"])
+def test_an_unreadable_network_file_is_a_fault(changed: Folder, tmp_path: Path, content: str) -> None:
+    folder = changed((N, "simbench: 1-MV-comm--2-sw", "file: net.json"))
+    (folder / "net.json").write_text(content)
+    (found,) = faults_of(folder, tmp_path / "cache")
+    assert found.startswith("network.yaml/model: ")
+    assert "net.json" in found
+
+
+def test_a_network_file_is_taken_from_the_folder_and_its_buses_are_checked(
+    changed: Folder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = changed((N, "simbench: 1-MV-comm--2-sw", "file: net.json"), (N, "[80, 81, 82, 83, 84, 87, 88, 89]", "[]"))
+    pp.to_json(small_net(), str(folder / "net.json"))
+    monkeypatch.chdir(tmp_path)
+    found = faults_of(folder, tmp_path / "cache")
+    assert "cooling/bus: unknown bus 98" in found
+    assert "section-84/outage: line 84 does not exist" in found, [f for f in found if "section" in f]
+    assert not any(f.startswith("network.yaml") for f in found)
