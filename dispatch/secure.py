@@ -23,6 +23,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -173,27 +174,26 @@ class _Loop:
         return best
 
     def _mip(self, deadline_s: float) -> Raw:
-        """The MIP near the relaxation, then the whole one where the gap is still too wide, with duals."""
+        """A plan with its commitments, with duals: the hint if it is good enough, else the better of the
+        hint and the MIP near the relaxation, and without a hint the whole MIP where the gap stays too wide.
+        """
         until = self.left_s - deadline_s
         relaxed = self._lp()
         with self._timed("solve"):
-            start = self._hinted()
-            if start is not None and self._gap(start.objective) <= self.rel_gap:
-                return start
-            try:
-                start = self.living.solve_near(relaxed.x, deadline_s / 2, self.rel_gap / 2)
-                if self._gap(start.objective) <= self.rel_gap:
-                    return self.living.solve_fixed(start.x, max(self.left_s, 1.0))
-            except NotSolved:
-                pass
-            try:
-                raw = self.living.solve_mip(self.left_s - until, self.rel_gap, start.x if start else None)
-                self.bound = max(self.bound, raw.bound)
-                best = raw if start is None or raw.objective <= start.objective else start
-            except NotSolved:
-                if start is None:
-                    raise
-                best = start
+            best = hinted = self._hinted()
+            if best is not None and self._gap(best.objective) <= self.rel_gap:
+                return best
+            with suppress(NotSolved):
+                share = deadline_s / (3 if hinted else 2)
+                best = _better(best, self.living.solve_near(relaxed.x, share, self.rel_gap / 2))
+            if best is None or (hinted is None and self._gap(best.objective) > self.rel_gap):
+                try:
+                    raw = self.living.solve_mip(self.left_s - until, self.rel_gap, best.x if best else None)
+                    self.bound = max(self.bound, raw.bound)
+                    best = _better(best, raw)
+                except NotSolved:
+                    if best is None:
+                        raise
             return self.living.solve_fixed(best.x, max(self.left_s, 1.0))
 
     def _hinted(self) -> Raw | None:
@@ -289,6 +289,10 @@ class _Loop:
             self.rounds, violations_first, wall,
         )  # fmt: skip
         return Secured(solution, grown, x, tuple(self.cuts))
+
+
+def _better(one: Raw | None, other: Raw) -> Raw:
+    return other if one is None or other.objective < one.objective else one
 
 
 def hinted_integers(problem: Problem, hint: Mapping[str, Array]) -> Array | None:

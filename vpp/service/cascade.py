@@ -28,7 +28,7 @@ from vpp.service.assemble import exposure_of, problem_of, scenarios_of
 from vpp.service.situation import Situation
 
 log = logging.getLogger(__name__)
-GAP = {"day_ahead": 5e-3, "intraday": 3e-2}
+GAP = {"day_ahead": 1e-2, "intraday": 3e-2}
 MAX_ROUNDS = 12
 BROKEN = (VppError, ArithmeticError, RuntimeError, ValueError)
 UNCERTIFIED = Certificate("violated", "none", 0, float("nan"), None, {}, ())
