@@ -15,6 +15,7 @@ from adapters.store.codec import dumps
 from adapters.store.database import Database
 from vpp.domain.errors import NotFound
 
+INTERRUPTED = "interrupted by a restart"
 _J, _A = schema.jobs.c, schema.alarms.c
 
 
@@ -85,6 +86,13 @@ class Jobs:
         with self._db.write() as connection:
             if connection.execute(update(schema.jobs).where(_J.id == job_id).values(values)).rowcount == 0:
                 raise NotFound(f"job {job_id}")
+
+    def interrupted(self, now: datetime) -> int:
+        """Fail every queued or running job, whose service has ended; their number."""
+        open_ = _J.status.in_(("queued", "running"))
+        change = update(schema.jobs).where(open_).values(status="failed", error=INTERRUPTED, updated_at=now)
+        with self._db.write() as connection:
+            return connection.execute(change).rowcount
 
     def get(self, job_id: str) -> Job:
         """Raises NotFound."""

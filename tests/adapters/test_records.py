@@ -195,6 +195,20 @@ def test_any_token_is_only_refused(shared_store: Store, text: str) -> None:
     assert shared_store.access.verify(text) is None
 
 
+def test_unfinished_jobs_fail_when_their_service_has_ended(store: Store) -> None:
+    ids = [store.jobs.create("plan", None, NOW) for _ in range(4)]
+    store.jobs.update(ids[1], "running", 0.5, now=NOW)
+    store.jobs.update(ids[2], "done", 1.0, {"run": "r1"}, now=NOW)
+    store.jobs.update(ids[3], "failed", error="infeasible", now=NOW)
+    later = NOW + timedelta(hours=1)
+    assert store.jobs.interrupted(later) == 2
+    found = [store.jobs.get(i) for i in ids]
+    assert [j.status for j in found] == ["failed", "failed", "done", "failed"]
+    assert [j.error for j in found] == ["interrupted by a restart"] * 2 + [None, "infeasible"]
+    assert [j.updated_at for j in found] == [later, later, NOW, NOW]
+    assert store.jobs.interrupted(later) == 0
+
+
 def test_settings_jobs_alarms(store: Store) -> None:
     assert store.settings.get("release", "auto") == "auto"
     store.settings.put("release", {"mode": "manual", "since": NOW})

@@ -9,6 +9,7 @@ from fastapi.testclient import TestClient
 from tests.service.api_world import NOW, World, made_run, world
 from vpp.domain.network import Certificate, Violation
 from vpp.domain.time import QUARTER, rfc3339
+from vpp.service.api.app import create_app
 
 pytestmark = pytest.mark.usefixtures("world")
 __all__ = ["world"]
@@ -54,6 +55,15 @@ def test_the_matrix_above_names_every_path_of_the_api(world: World) -> None:
     generic = {(m, "/".join("{}" if part.startswith("{") else part for part in p.split("/"))) for m, p in said}
     open_to_all = {("GET", "/healthz"), ("POST", "/v1/session"), ("GET", "/v1/session"), ("DELETE", "/v1/session")}
     assert generic - open_to_all == matched
+
+
+def test_a_job_that_a_restart_cut_off_is_failed_and_says_so(world: World) -> None:
+    job = world.store.jobs.create("run", {"role": "operator"})
+    world.store.jobs.update(job, "running", 0.3)
+    assert world.ask(world.operator, "GET", f"/v1/jobs/{job}").json()["status"] == "running"
+    create_app(world.system, lambda: world.now, world.lock)
+    found = world.ask(world.operator, "GET", f"/v1/jobs/{job}").json()
+    assert (found["status"], found["error"]) == ("failed", "interrupted by a restart")
 
 
 def test_health_needs_no_key_and_tells_the_simulated_clock(world: World) -> None:

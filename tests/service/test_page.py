@@ -1,8 +1,11 @@
 """The page: signed in by key, offline, and charts that say what the record says."""
 
+import itertools
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -19,10 +22,13 @@ from tests.service.api_world import NOW, START, World, made_run
 from tests.service.test_api_desk import two_bus_flow
 from vpp.domain.forecast import Forecast
 from vpp.domain.time import QUARTER, TimeGrid
-from vpp.service.page import charts
-from vpp.service.page.layout import tree_layout
-from vpp.service.page.snapshot import Snapshot, band_of, collect
-from vpp.service.page.view import Page, forecast_line
+from vpp.service.api.network_view import plan_forecast
+from vpp.service.page import charts, network_chart, view
+from vpp.service.page.layout import fitted, on_map, tree_layout
+from vpp.service.page.lines import event_line, forecast_line, plan_line
+from vpp.service.page.network_panel import step_of
+from vpp.service.page.snapshot import Snapshot, band_of, collect, recent_runs
+from vpp.service.page.view import Page
 from vpp.service.page.words import LANGUAGES, words
 
 OTHER_HOST = re.compile(r"""(?:src|href)=["']?https?://|url\(["']?https?://|import[^;]*["']https?://""")
@@ -105,7 +111,8 @@ def test_a_refresh_fills_every_chart_and_table(served: World) -> None:
     assert all(made.charts[name].options["series"] for name in ("plan", "price", "stores", "event"))
     assert made.tables["runs"].rows[1]["level"] == words("zh")("level_optimal")
     assert len(made.tables["states"].rows) == len(served.system.portfolio.assets)
-    assert made.labels["step"].text == words("zh")("network_none")
+    assert made.network.drawing.note.text == words("zh")("network_none")
+    assert made.network.drawing.note.visible and not made.network.drawing.chart.visible
 
 
 def test_both_languages_say_everything() -> None:
@@ -136,7 +143,9 @@ def test_charts_use_local_wall_time_and_mark_the_event(shown: Snapshot) -> None:
     assert area[0]["xAxis"] == charts.wall_ms(START, "Europe/Berlin")
     assert meter["data"][0][1] is None, "a gap is a gap"
     price = charts.price_chart(shown, SAY)
-    assert [s["name"] for s in price["series"]] == ["Price, EUR/MWh", "Firm position, MW"]
+    assert [s["name"] for s in price["series"]] == ["Price", "Firm position"]
+    assert [axis["name"] for axis in price["yAxis"]] == ["Price, EUR/MWh", "Firm position, MW"]
+    assert price["xAxis"]["name"] == "Local time (Europe/Berlin)"
     assert charts.stores_chart(shown, SAY)["series"][0]["name"] == "battery-glass"
     assert [s["name"] for s in charts.event_chart(shown, SAY)["series"]][1] == SAY("baseline")
 
@@ -168,10 +177,11 @@ def test_the_band_is_the_plan_plus_what_the_scenarios_leave_open(served: World) 
 def test_lines_are_coloured_by_loading(loading: float, colour: str) -> None:
     flow = two_bus_flow(TimeGrid.uniform(NOW, QUARTER, 2), loading)
     network = cast(Any, SimpleNamespace(buses=(98, 99), elements=("line 1",), ends={"line 1": (98, 99)}))
-    graph = charts.network_chart(network, flow, 1, SAY)["series"][0]
+    graph = network_chart.network_chart(network, flow, 1, SAY, {})["series"][0]
     assert [(x["source"], x["target"], x["lineStyle"]["color"]) for x in graph["links"]] == [("98", "99", colour)]
     bare = cast(Any, SimpleNamespace(buses=(98, 99), elements=("line 1",)))
-    (bar,) = charts.network_chart(bare, flow, 1, SAY)["series"]
+    assert network_chart.network_chart(bare, flow, 1, SAY, {})["series"] == []
+    (bar,) = network_chart.bars_chart(bare, flow, 1, SAY)["series"]
     assert bar["data"][0]["itemStyle"]["color"] == colour
 
 
@@ -188,3 +198,101 @@ def test_the_page_says_which_forecasts_are_naive(shown: Snapshot) -> None:
     assert forecast_line(replace(shown, naive=()), SAY) == SAY("naive_none")
     line = forecast_line(replace(shown, naive=("a", "b"), forecasts=40), SAY)
     assert "2 of 40" in line and "a, b" in line
+
+
+def test_the_busbars_of_a_substation_are_drawn_apart_and_north_is_up() -> None:
+    places = fitted(
+        on_map({1: (11.45, 53.59), 2: (11.45, 53.59), 3: (11.45, 53.59), 4: (11.50, 53.61), 5: (11.45, 53.58)})
+    )
+    together = [places[1], places[2], places[3]]
+    gaps = [math.dist(a, b) for a, b in itertools.combinations(together, 2)]
+    assert min(gaps) > 20.0 and max(gaps) < 60.0, "of 1000 units"
+    assert places[4][1] < min(y for _, y in together) < max(y for _, y in together) < places[5][1]
+    assert places[4][0] > max(x for x, _ in together)
+    metres = (places[4][0] - places[5][0]) / (places[5][1] - places[4][1])
+    assert metres == pytest.approx(0.05 * math.cos(math.radians(53.592)) / 0.03, rel=1e-3)
+
+
+@given(st.dictionaries(st.integers(0, 50), st.tuples(st.floats(-180, 180), st.floats(-80, 80)), max_size=30))
+def test_a_map_fits_its_frame(coordinates: dict[int, tuple[float, float]]) -> None:
+    places = fitted(on_map(coordinates))
+    assert places.keys() == coordinates.keys()
+    assert all(-1e-6 <= v <= 1000.0 + 1e-6 for place in places.values() for v in place)
+
+
+def test_open_elements_are_dashed_and_the_worst_closed_one_is_thick() -> None:
+    flow = two_bus_flow(TimeGrid.uniform(NOW, QUARTER, 2), 40.0)
+    loading = np.array([[[40.0, 60.0, 90.0], [40.0, 60.0, 90.0]]])
+    flow = replace(flow, loading_pct=loading)
+    network = cast(Any, SimpleNamespace(
+        buses=(98, 99), elements=("line 1", "line 2", "line 3"), ends={f"line {n}": (98, 99) for n in (1, 2, 3)},
+        open_at=lambda moment: frozenset({"line 3"} if moment == NOW else ()),
+    ))  # fmt: skip
+
+    def drawn(step: int) -> list[tuple[str, float]]:
+        graph = network_chart.network_chart(network, flow, step, SAY, {98: "<mill>"})["series"][0]
+        assert [n["text"] for n in graph["data"]] == ["Bus 98: 1.0000 pu<br>&lt;mill&gt;", "Bus 99: 1.0000 pu"]
+        return [(x["lineStyle"].get("type", "solid"), x["lineStyle"]["width"]) for x in graph["links"]]
+
+    assert drawn(0) == [("solid", 3), ("solid", 6), ("dashed", 1.5)]
+    assert drawn(1) == [("solid", 3), ("solid", 3), ("solid", 6)]
+    assert network_chart.most_loaded(network, flow) == (0, "line 3", 90.0)
+
+
+def test_the_network_shows_now_until_a_moment_is_chosen() -> None:
+    flow = two_bus_flow(TimeGrid.uniform(NOW, QUARTER, 8), 40.0)
+    assert [step_of(flow, NOW + k * timedelta(minutes=5)) for k in (-9, 0, 2, 3, 23, 24, 99)] == [0, 0, 0, 1, 7, 7, 7]
+
+
+def test_a_failed_reading_is_said_and_the_next_one_heals_it(served: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(api: Any) -> Snapshot:
+        raise ValueError("no")
+
+    async def read_twice() -> list[str]:
+        with Client(page("")):
+            made = Page(served.app.state.api, "en")
+            made.build()
+            said = []
+            for reader in (broken, collect):
+                monkeypatch.setattr(view, "collect", reader)
+                await made.refresh()
+                said.append(made.labels["failed"].text)
+            return said
+
+    assert served.client.portal is not None
+    assert served.client.portal.call(read_twice) == [SAY("reading_failed"), ""]
+
+
+def test_a_record_that_no_loop_runs_gets_a_forecast_for_looking_only(served: World) -> None:
+    api = served.app.state.api
+    run = replace(made_run(served.system, "looked-at"), id="looked-at")
+    served.now = NOW + timedelta(minutes=7)
+    try:
+        found = plan_forecast(api, run)
+    finally:
+        served.now = NOW
+    assert found is not None and found.issued_at == NOW and found.grid.end == run.schedule.grid.end
+    assert found.scenarios.shape[0] == 200
+    assert plan_forecast(api, run) is found, "kept"
+    assert served.system.last_forecast is None, "the loop's own is not touched"
+
+
+def test_the_lines_say_what_is_in_force(shown: Snapshot) -> None:
+    assert plan_line(replace(shown, run=None), SAY) == SAY("no_released_plan")
+    said = plan_line(shown, SAY)
+    assert "intraday, issued 2016-07-12 15:00, optimal" in said
+    assert "clean, 97 % of 200 scenarios without violation" in said
+    assert event_line(shown, SAY) == (
+        "dr-1: 1.00 MW more injection on 2016-07-12, 17:30 to 19:00; offered, waiting for answers."
+    )
+    assert event_line(replace(shown, event=None), SAY) == ""
+
+
+def test_every_stage_keeps_its_last_runs_on_the_page(tmp_path: Path) -> None:
+    world = World(tmp_path)
+    for k in range(9):
+        at = NOW + timedelta(minutes=k)
+        run = made_run(world.system, f"t{k}", at, 4, stage="real_time", purpose="track", cycle_start=at)
+        world.store.runs.record(run, [])
+    assert [r.id for r in recent_runs(world.app.state.api)] == ["t8", "t7", "t6", "t5", "r2", "r1"]
+    world.store.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from fastapi import FastAPI
@@ -42,10 +42,13 @@ def create_app(
 ) -> FastAPI:
     """The API and the page of `system`. `lock` is held by whoever ticks its loop; `clock` gives aware UTC.
 
+    Jobs that another service left unfinished on the record are failed.
+
     `open_page` shows the page without a key, for a demo on one's own machine.
     """
     app = FastAPI(title="VPP dispatch", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None)
     app.state.api = Api(system, clock, lock, open_page)
+    jobs.interrupted(system.store, datetime.now(UTC))
     app.add_middleware(
         SessionMiddleware, secret_key=secrets.token_urlsafe(32), session_cookie="vpp_session", same_site="strict"
     )

@@ -11,6 +11,7 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from adapters.store import Store
+from vpp.domain.forecast import Forecast
 from vpp.domain.network import Flow
 from vpp.domain.schedule import DispatchRun
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
@@ -28,6 +29,8 @@ class Api:
     open_page: bool = False
     flows: dict[str, Flow | None] = field(default_factory=dict)
     """Network state of the last looked-at plans, by run id."""
+    forecasts: dict[str, Forecast] = field(default_factory=dict)
+    """Forecasts made for looking at plans that the service's last one does not reach, by run id."""
 
     @property
     def store(self) -> Store:

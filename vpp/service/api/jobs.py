@@ -11,6 +11,8 @@ from typing import Any
 from fastapi import APIRouter
 from pydantic import BaseModel, ConfigDict
 
+from adapters.store import Store
+from adapters.store.records import INTERRUPTED
 from vpp.domain.errors import NotFound, VppError
 from vpp.service.api.access import DESK, DeskDep, Principal
 from vpp.service.api.context import Api, ApiDep
@@ -53,6 +55,14 @@ class JobModel(BaseModel):
     updated_at: datetime
     result: Any
     error: str | None
+
+
+def interrupted(store: Store, now: datetime) -> int:
+    """Fail what an ended service left behind: no thread works on it any more. Their number."""
+    count = store.jobs.interrupted(now)
+    if count:
+        log.warning("%d job(s) %s", count, INTERRUPTED)
+    return count
 
 
 def start(api: Api, kind: str, who: Principal, request: dict[str, Any], work: Callable[[], Any]) -> Accepted:

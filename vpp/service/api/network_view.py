@@ -2,55 +2,65 @@
 
     p_bus[t] = background[t] at its forecast mean + plan of the assets at the bus
 
-A batch AC power flow of one case; kept by run, so that looking again costs nothing.
+A batch AC power flow of one case; kept by run, so that looking again costs nothing. Where the service's last
+forecast does not reach the plan, as on a record that no loop runs, one is made for looking only.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime
+from typing import TypeVar
 
 import numpy as np
 
 from vpp.domain.forecast import Forecast
 from vpp.domain.network import Flow, Network
 from vpp.domain.schedule import DispatchRun, Schedule
-from vpp.domain.time import Array, TimeGrid
+from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to
 from vpp.service.api.context import Api
 from vpp.service.situation import GridSide
-from vpp.service.system import System
+from vpp.service.system import SCENARIOS, System
 
 KEPT = 8
+Kept = TypeVar("Kept")
 
 
 def plan_flow(api: Api, run: DispatchRun) -> Flow | None:
     """The flow of a run's plan over the steps its forecast covers; None without a network or such steps."""
     with api.lock:
         if run.id not in api.flows:
-            while len(api.flows) >= KEPT:
-                api.flows.pop(next(iter(api.flows)))
-            api.flows[run.id] = _flow(api.system, run.schedule, api.clock())
+            side, forecast = api.system.grid_side(api.clock()), plan_forecast(api, run)
+            _keep(api.flows, run.id, _flow(side, forecast, api.system, run.schedule))
         return api.flows[run.id]
 
 
-def _flow(system: System, schedule: Schedule, now: datetime) -> Flow | None:
-    side = system.grid_side(now)
-    if side is None:
-        return None
-    forecast = system.last_forecast
+def plan_forecast(api: Api, run: DispatchRun) -> Forecast | None:
+    """The service's last forecast where it reaches the plan, else one made now for its steps to come."""
+    with api.lock:
+        last, now = api.system.last_forecast, floor_to(api.clock(), QUARTER)
+        if covered(run.schedule.grid, last) is not None or run.schedule.grid.end <= now:
+            return last
+        if run.id not in api.forecasts:
+            quarters = TimeGrid.between(now, floor_to(run.schedule.grid.end, QUARTER), QUARTER)
+            made = api.system.forecaster.forecast(api.system.history(now), quarters, SCENARIOS)
+            _keep(api.forecasts, run.id, made)
+        return api.forecasts[run.id]
+
+
+def _keep(found: dict[str, Kept], run_id: str, value: Kept) -> None:
+    """Add to the last few."""
+    while len(found) >= KEPT:
+        found.pop(next(iter(found)))
+    found[run_id] = value
+
+
+def _flow(side: GridSide | None, forecast: Forecast | None, system: System, schedule: Schedule) -> Flow | None:
     grid = covered(schedule.grid, forecast)
-    if grid is None and schedule.grid.end > now:
-        system.forecast(now, schedule.grid.part(_first_after(schedule.grid, now), schedule.grid.n), scenarios=0)
-        forecast = system.last_forecast
-        grid = covered(schedule.grid, forecast)
-    if grid is None or forecast is None:
+    if side is None or forecast is None or grid is None:
         return None
     p, q = bus_injection_of(side, forecast.on(grid), system, schedule)
     return side.network.flow(grid, p[None], q[None])
-
-
-def _first_after(grid: TimeGrid, now: datetime) -> int:
-    return min(next((t for t, start in enumerate(grid.starts) if start >= now), grid.n - 1), grid.n - 1)
 
 
 def covered(grid: TimeGrid, forecast: Forecast | None) -> TimeGrid | None:
@@ -83,6 +93,12 @@ def ends_of(network: Network) -> Mapping[str, tuple[int, int]]:
     """Bus numbers at both ends of each rated element, where the network tells them."""
     found: Mapping[str, tuple[int, int]] = getattr(network, "ends", {})
     return found
+
+
+def open_at(network: Network, moment: datetime) -> frozenset[str]:
+    """Elements out of service or open at an end, where the network tells them."""
+    ask: Callable[[datetime], frozenset[str]] | None = getattr(network, "open_at", None)
+    return frozenset() if ask is None else ask(moment)
 
 
 def coordinates_of(network: Network) -> Mapping[int, tuple[float, float]]:

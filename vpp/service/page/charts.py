@@ -1,4 +1,4 @@
-"""Charts as plain options: what is drawn, with no page around it. Times are the portfolio's local wall times."""
+"""Charts over time as plain options: what is drawn, with no page around it. Times are local wall times."""
 
 from __future__ import annotations
 
@@ -7,18 +7,17 @@ from datetime import UTC, datetime
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import numpy as np
-
-from vpp.domain.network import Flow, Network
-from vpp.service.api.network_view import coordinates_of, ends_of
-from vpp.service.page.layout import tree_layout
 from vpp.service.page.snapshot import Curve, Snapshot
 from vpp.service.page.words import Words
 
 Options = dict[str, Any]
+EVENT_TEXT = "#8a4b08"
 BLUE, ORANGE, GREEN, GREY, RED = "#1f6fb2", "#d9822b", "#2e8b57", "#8a8f98", "#c0392b"
-LOADING_COLOURS = ((50.0, GREEN), (80.0, "#b8a12a"), (100.0, ORANGE), (math.inf, RED))
-MOST_BARS = 15
+TIME_LABELS = {
+    "year": "{yyyy}-{MM}-{dd}", "month": "{yyyy}-{MM}-{dd}", "day": "{yyyy}-{MM}-{dd}", "hour": "{HH}:{mm}",
+    "minute": "{HH}:{mm}",
+}  # fmt: skip
+TWO_DIGITS = "v => v == null ? '–' : v.toFixed(2)"
 
 
 def wall_ms(moment: datetime, zone: str) -> int:
@@ -28,8 +27,13 @@ def wall_ms(moment: datetime, zone: str) -> int:
 
 def steps(curve: Curve, zone: str) -> list[list[float | None]]:
     """[ms, value] at each start and once more at the end, so that every interval has its width; gaps are null."""
-    values = [float(v) if math.isfinite(v) else None for v in curve.values]
+    values = [round(float(v), 4) if math.isfinite(v) else None for v in curve.values]
     return [[wall_ms(t, zone), v] for t, v in zip(curve.grid.edges, [*values, values[-1]], strict=True)]
+
+
+def has_data(options: Options) -> bool:
+    """Whether any series has a value to show."""
+    return any(point[1] is not None for line in options["series"] for point in line["data"])
 
 
 def _line(name: str, data: list[list[float | None]], colour: str | None = None, **more: Any) -> Options:
@@ -38,13 +42,21 @@ def _line(name: str, data: list[list[float | None]], colour: str | None = None, 
     return {**line, **({"itemStyle": {"color": colour}} if colour else {}), **more}
 
 
-def _frame(series: list[Options], y_axes: list[str], legend: bool = True) -> Options:
-    axes = [{"type": "value", "name": name, "scale": True, "nameTextStyle": {"align": "left"}} for name in y_axes]
+def _frame(s: Snapshot, say: Words, series: list[Options], y_axes: list[str], beside_px: int = 0) -> Options:
+    """Axes and legend around `series`; the legend is above, or beside in a column of that width."""
+    axes = [
+        {"type": "value", "name": name, "scale": True, "nameLocation": "middle", "nameGap": 42} for name in y_axes
+    ]
+    place = {"orient": "vertical", "right": 0, "top": 30} if beside_px else {"top": 0}
+    right = beside_px or (60 if len(y_axes) > 1 else 20)
+    names = [line["name"] for line in series if line["name"]]
     return {
-        "useUTC": True, "animation": False, "tooltip": {"trigger": "axis"},
-        "legend": {"show": legend, "top": 0, "type": "scroll", "data": [s["name"] for s in series if s.get("name")]},
-        "grid": {"left": 50, "right": 50, "top": 55, "bottom": 30},
-        "xAxis": {"type": "time"}, "yAxis": axes, "series": series,
+        "useUTC": True, "animation": False, "tooltip": {"trigger": "axis", ":valueFormatter": TWO_DIGITS},
+        "legend": {**place, "icon": "roundRect", "itemHeight": 6, "data": names},
+        "grid": {"left": 60, "right": right, "top": 50, "bottom": 52},
+        "xAxis": {"type": "time", "name": say("local_time", zone=s.zone), "nameLocation": "middle", "nameGap": 30,
+                  "axisLine": {"onZero": False}, "axisLabel": {"formatter": TIME_LABELS, "hideOverlap": True}},
+        "yAxis": axes, "series": series,
     }  # fmt: skip
 
 
@@ -62,6 +74,7 @@ def _event_area(s: Snapshot, say: Words) -> Options:
     first, last = ({"xAxis": wall_ms(t, s.zone)} for t in (event.start, event.end))
     return {
         "silent": True, "itemStyle": {"color": "rgba(217,130,43,0.15)"},
+        "label": {"position": "insideTop", "color": EVENT_TEXT},
         "data": [[{**first, "name": f"{say('event')} {event.id}"}, last]],
     }  # fmt: skip
 
@@ -81,27 +94,28 @@ def plan_chart(s: Snapshot, say: Words) -> Options:
         series.append(_line(say("plan"), steps(s.plan, s.zone), BLUE))
     meter = _line(say("meter"), steps(s.meter, s.zone), GREEN)
     series.append({**meter, "markLine": _now(s, say), "markArea": _event_area(s, say)})
-    return _frame(series, ["MW"])
+    return _frame(s, say, series, [say("injection_axis")])
 
 
 def event_chart(s: Snapshot, say: Words) -> Options:
     """The participants' meter beside their baseline and what they owe."""
     if s.event is None:
-        return _frame([], ["MW"])
-    series = [{**_line(say("meter"), steps(s.event.meter, s.zone), GREEN), "markArea": _event_area(s, say)}]
+        return _frame(s, say, [], [say("injection_axis")])
+    meter = _line(say("meter"), steps(s.event.meter, s.zone), GREEN)
+    series = [{**meter, "markLine": _now(s, say), "markArea": _event_area(s, say)}]
     if s.event.baseline is not None:
         series.append(_line(say("baseline"), steps(s.event.baseline, s.zone), GREY))
     if s.event.ordered is not None:
         series.append(_line(say("ordered"), steps(s.event.ordered, s.zone), ORANGE))
-    return _frame(series, ["MW"])
+    return _frame(s, say, series, [say("injection_axis")])
 
 
 def price_chart(s: Snapshot, say: Words) -> Options:
     """Price on the left, firm position on the right."""
-    price = say("price", currency=s.currency)
-    left = _line(price, steps(s.price, s.zone), ORANGE)
+    left = _line(say("price"), steps(s.price, s.zone), ORANGE)
     right = _line(say("position"), steps(s.position, s.zone), BLUE, yAxisIndex=1)
-    return _frame([{**left, "markLine": _now(s, say)}, right], [f"{s.currency}/MWh", "MW"])
+    axes = [say("price_axis", currency=s.currency), say("position_axis")]
+    return _frame(s, say, [{**left, "markLine": _now(s, say)}, right], axes)
 
 
 def stores_chart(s: Snapshot, say: Words) -> Options:
@@ -109,49 +123,4 @@ def stores_chart(s: Snapshot, say: Words) -> Options:
     series = [_line(name, steps(curve, s.zone)) for name, curve in s.stores]
     if series:
         series[0]["markLine"] = _now(s, say)
-    return _frame(series, ["%"])
-
-
-def colour_of(loading_pct: float) -> str:
-    """Grey for unknown, red from 100 %."""
-    if not math.isfinite(loading_pct):
-        return GREY
-    return next(colour for limit, colour in LOADING_COLOURS if loading_pct < limit)
-
-
-def network_chart(network: Network, flow: Flow, step: int, say: Words) -> Options:
-    """The network drawn where its ends are known, else its most loaded elements as bars."""
-    loading = dict(zip(network.elements, flow.loading_pct[0, step].tolist(), strict=True))
-    ends = ends_of(network)
-    if not ends:
-        return _bars(loading)
-    where = coordinates_of(network) or tree_layout(ends, [b for name, (b, _) in ends.items() if "trafo" in name])
-    voltage = dict(zip(network.buses, flow.vm_pu[0, step].tolist(), strict=True))
-    nodes = [
-        {"id": str(bus), "name": f"{say('bus')} {bus}", "x": x, "y": y, "symbolSize": 5,
-         "itemStyle": {"color": GREY}, "value": _rounded(voltage.get(bus, np.nan), 4)}
-        for bus, (x, y) in where.items()
-    ]  # fmt: skip
-    links = [
-        {"source": str(a), "target": str(b), "name": name, "value": _rounded(loading.get(name, np.nan), 1),
-         "lineStyle": {"color": colour_of(loading.get(name, np.nan)), "width": 2.5}}
-        for name, (a, b) in ends.items() if a in where and b in where
-    ]  # fmt: skip
-    graph = {"type": "graph", "layout": "none", "roam": True, "data": nodes, "links": links,
-             "left": 20, "right": 20, "top": 20, "bottom": 20}  # fmt: skip
-    return {"animation": False, "tooltip": {"formatter": "{b}: {c}"}, "series": [graph]}
-
-
-def _rounded(value: float, digits: int) -> float | None:
-    return round(value, digits) if math.isfinite(value) else None
-
-
-def _bars(loading: dict[str, float]) -> Options:
-    known = {name: v for name, v in loading.items() if math.isfinite(v)}
-    top = sorted(known, key=lambda name: -known[name])[:MOST_BARS][::-1]
-    data = [{"value": round(known[name], 1), "itemStyle": {"color": colour_of(known[name])}} for name in top]
-    return {
-        "animation": False, "tooltip": {}, "grid": {"left": 90, "right": 30, "top": 10, "bottom": 25},
-        "xAxis": {"type": "value", "name": "%"}, "yAxis": {"type": "category", "data": top},
-        "series": [{"type": "bar", "data": data}],
-    }  # fmt: skip
+    return _frame(s, say, series, [say("stores_axis")], beside_px=150)

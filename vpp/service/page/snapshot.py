@@ -20,16 +20,18 @@ from vpp.domain.market import Event, EventStatus
 from vpp.domain.network import Flow, Network
 from vpp.domain.portfolio import Asset, AssetState, Portfolio
 from vpp.domain.schedule import DispatchRun, Schedule
+from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
 from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to, local_midnight
 from vpp.service.api.bounds import store_mwh
 from vpp.service.api.context import Api
-from vpp.service.api.network_view import covered, plan_flow
+from vpp.service.api.network_view import covered, plan_flow, plan_forecast
 from vpp.service.dr import meter_of
 from vpp.service.knowledge import positions_over, price_over
 from vpp.service.orders import orders_of
 
 LOW, HIGH = 0.05, 0.95
 SIGN = {"available_mw": 1.0, "load_mw": -1.0}
+LAST_RUNS = {REAL_TIME: 4, INTRADAY: 4, DAY_AHEAD: 4}
 EVENT_AROUND = timedelta(hours=3)
 NAIVE = "naive"
 
@@ -77,7 +79,7 @@ class Snapshot:
     forecasts: int
 
 
-def collect(api: Api, last_runs: int = 12) -> Snapshot:
+def collect(api: Api) -> Snapshot:
     """Waits for the loop's tick where one runs; then a moment of the service."""
     now, system = api.clock(), api.system
     portfolio, run = system.portfolio, api.current()
@@ -85,7 +87,7 @@ def collect(api: Api, last_runs: int = 12) -> Snapshot:
     end = max(run.schedule.grid.end if run else now, midnight + timedelta(days=1))
     window = TimeGrid.between(midnight, floor_to(end + QUARTER - timedelta(seconds=1), QUARTER), QUARTER)
     with api.lock:
-        states, forecast = system.states(now), system.last_forecast
+        states, forecast = system.states(now), plan_forecast(api, run) if run else system.last_forecast
         price = price_over(system, window, now)
         units = positions_over(system, window, "page")
     naive = None if forecast is None else tuple(
@@ -99,7 +101,7 @@ def collect(api: Api, last_runs: int = 12) -> Snapshot:
         price=Curve(window, price), position=Curve(window, np.sum([u.mw for u in units], axis=0)),
         stores=stores_of(portfolio, run.schedule) if run else (), event=_event(api, now), run=run,
         network=system.network, flow=plan_flow(api, run) if run else None,
-        runs=tuple(api.store.runs.list(last_runs)), alarms=tuple(api.store.alarms.list(limit=20)),
+        runs=recent_runs(api), alarms=tuple(api.store.alarms.list(limit=20)),
         counts=api.store.commands.counts(), states=tuple((a, states[a.id]) for a in portfolio.assets),
         naive=naive, forecasts=len(forecast.series) if forecast else 0,
     )  # fmt: skip
@@ -123,13 +125,20 @@ def band_of(portfolio: Portfolio, schedule: Schedule, forecast: Forecast | None)
 
 
 def stores_of(portfolio: Portfolio, schedule: Schedule) -> tuple[tuple[str, Curve], ...]:
-    """Planned content in % of capacity of every asset that has a store."""
-    found = []
+    """Planned content in % of capacity of every store; a silo that several assets share is one store."""
+    found: dict[str, Curve] = {}
     for asset in portfolio.assets:
         capacity = store_mwh(asset, portfolio)
         if capacity and asset.id in schedule.stored_mwh:
-            found.append((asset.id, Curve(schedule.grid, 100.0 * schedule.stored_mwh[asset.id] / capacity)))
-    return tuple(found)
+            name = asset.params.silo.id if asset.kind == "process" else asset.id
+            found.setdefault(name, Curve(schedule.grid, 100.0 * schedule.stored_mwh[asset.id] / capacity))
+    return tuple(found.items())
+
+
+def recent_runs(api: Api) -> tuple[RunSummary, ...]:
+    """The last few of every stage, the newest first."""
+    found = [r for stage, limit in LAST_RUNS.items() for r in api.store.runs.list(limit, stage)]
+    return tuple(sorted(found, key=lambda r: r.issued_at, reverse=True))
 
 
 def _metered(api: Api, points: Sequence[str], start: datetime, now: datetime) -> Curve:
