@@ -101,7 +101,7 @@ def _latest_forecast(system: System, now: datetime, grid: TimeGrid) -> Forecast:
     """The last intraday forecast over this grid, made anew where there is none that covers it."""
     last = system.last_forecast
     if last is None or last.grid.end < grid.end or last.grid.start > grid.start:
-        return system.forecast(now, grid, scenarios=0)
+        return system.forecast(floor_to(now, QUARTER), grid, scenarios=0)
     return replace(last, scenarios=last.scenarios[:0]).on(grid)
 
 
