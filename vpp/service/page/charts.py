@@ -67,7 +67,7 @@ def _now(s: Snapshot, say: Words) -> Options:
     }  # fmt: skip
 
 
-def _event_area(s: Snapshot, say: Words) -> Options:
+def _event_area(s: Snapshot, name: str) -> Options:
     if s.event is None:
         return {"data": []}
     event = s.event.event
@@ -75,7 +75,7 @@ def _event_area(s: Snapshot, say: Words) -> Options:
     return {
         "silent": True, "itemStyle": {"color": "rgba(217,130,43,0.15)"},
         "label": {"position": "insideTop", "color": EVENT_TEXT},
-        "data": [[{**first, "name": f"{say('event')} {event.id}"}, last]],
+        "data": [[{**first, "name": name}, last]],
     }  # fmt: skip
 
 
@@ -89,11 +89,13 @@ def plan_chart(s: Snapshot, say: Words) -> Options:
             "lineStyle": {"opacity": 0}, "stack": "band", "stackStrategy": "all", "tooltip": {"show": False},
         }  # fmt: skip
         series.append(_line("", low, **hidden))
-        series.append(_line(say("band"), width, BLUE, **{**hidden, "areaStyle": {"color": BLUE, "opacity": 0.18}}))
+        shade = {"color": BLUE, "opacity": 0.18}
+        series.append(_line(say("band"), width, None, **{**hidden, "areaStyle": shade, "itemStyle": shade}))
     if s.plan is not None:
         series.append(_line(say("plan"), steps(s.plan, s.zone), BLUE))
     meter = _line(say("meter"), steps(s.meter, s.zone), GREEN)
-    series.append({**meter, "markLine": _now(s, say), "markArea": _event_area(s, say)})
+    event = f"{say('event')} {s.event.event.id}" if s.event else ""
+    series.append({**meter, "markLine": _now(s, say), "markArea": _event_area(s, event)})
     return _frame(s, say, series, [say("injection_axis")])
 
 
@@ -102,7 +104,7 @@ def event_chart(s: Snapshot, say: Words) -> Options:
     if s.event is None:
         return _frame(s, say, [], [say("injection_axis")])
     meter = _line(say("meter"), steps(s.event.meter, s.zone), GREEN)
-    series = [{**meter, "markLine": _now(s, say), "markArea": _event_area(s, say)}]
+    series = [{**meter, "markLine": _now(s, say), "markArea": _event_area(s, "")}]
     if s.event.baseline is not None:
         series.append(_line(say("baseline"), steps(s.event.baseline, s.zone), GREY))
     if s.event.ordered is not None:
