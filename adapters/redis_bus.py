@@ -16,6 +16,7 @@ import redis
 from adapters.store import Store
 from adapters.store.codec import dumps, loads
 from vpp.domain.command import CommandStatus, Outcome, Setpoint
+from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.ports import Devices
 
 IDLE_MS = 60_000
@@ -124,3 +125,32 @@ class DeviceWorker:
         self._bus.outcomes.publish(outcomes)
         self._bus.setpoints.done([entry for entry, _ in taken])
         return outcomes
+
+
+class RoundTrip:
+    """Both sides in the service's own process: what is published is written and answered in the same pump.
+
+    While the server is away nothing is sent, commands wait in the outbox until they end, and an alarm says so.
+    """
+
+    def __init__(self, store: Store, bus: RedisBus, devices: Devices) -> None:
+        self._store = store
+        self._relay, self._worker = RedisRelay(store, bus), DeviceWorker(bus, devices, SERVICE)
+
+    def pump(self, now: datetime) -> list[Outcome]:
+        """Publish, write, and store the answers."""
+        try:
+            before = self._relay.pump(now)
+            self._worker.step(now)
+            return before + self._relay.pump(now)
+        except (redis.ConnectionError, redis.TimeoutError) as why:
+            self._store.alarms.raise_("redis", f"commands wait: {why}", now)
+            return []
+
+
+def open_round_trip(store: Store, devices: Devices, url: str, prefix: str) -> RoundTrip:
+    """Through the server at `url`, in streams under `prefix`. Raises InputFaults where it does not answer."""
+    try:
+        return RoundTrip(store, RedisBus(url, prefix), devices)
+    except (redis.RedisError, ValueError) as why:
+        raise InputFaults([Fault("environment", "redis_url", f"no Redis server: {why}")]) from why

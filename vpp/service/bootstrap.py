@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,6 +18,7 @@ from vpp.domain.errors import InputFaults, UnknownElement
 from vpp.domain.forecast import Series
 from vpp.domain.portfolio import Outage
 from vpp.domain.time import QUARTER, Array, TimeGrid
+from vpp.service.asset_checks import CONFIG
 from vpp.service.portfolio import (
     LoadedPortfolio,
     check_against_network,
@@ -27,6 +29,9 @@ from vpp.service.portfolio import (
 from vpp.service.series_book import SeriesBook
 from vpp.service.settings import Settings
 from vpp.service.system import System
+
+if TYPE_CHECKING:
+    from adapters.modbus import Endpoint
 
 NETWORK, MODEL = "network.yaml", "model"
 
@@ -139,6 +144,24 @@ def open_system(
         network=grid.network if grid else None, background=grid.background if grid else None,
         reactive=_reactive(grid, cut), seed=seed,
     )  # fmt: skip
+
+
+def connect_field(system: System, endpoints: Mapping[str, Endpoint], log: Path, redis_url: str | None) -> None:
+    """Let the service read and command its devices; `log` is the device side's own durable record.
+
+    With `redis_url` set-points and outcomes go through Redis Streams. Raises InputFaults where no server answers.
+    """
+    from adapters.modbus import ModbusDevices
+    from adapters.relay import Relay
+
+    devices = ModbusDevices(endpoints, CONFIG / "devices", log)
+    system.devices = devices
+    if redis_url is None:
+        system.relay = Relay(system.store, devices)
+    else:
+        from adapters.redis_bus import open_round_trip
+
+        system.relay = open_round_trip(system.store, devices, redis_url, f"vpp:{log.resolve()}")
 
 
 def _reactive(grid: GridModel | None, cut: datetime) -> SeriesBook | None:

@@ -35,6 +35,8 @@ app = typer.Typer(
 PortfolioOption = Annotated[Path, typer.Option("--portfolio", help="Folder with portfolio.yaml and its companions.")]
 JsonOption = Annotated[str, typer.Option("--json", help="Where to write the JSON; - is stdout.")]
 DatabaseOption = Annotated[Path | None, typer.Option("--db", help="SQLite file of the record.")]
+HostOption = Annotated[str | None, typer.Option("--host", help="Where to listen; VPP_HOST, else 127.0.0.1.")]
+PortOption = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="VPP_PORT, else 8000.")]
 DEMO = Path("config/demo")
 
 
@@ -267,13 +269,23 @@ def flexibility(
 def serve(
     portfolio: PortfolioOption = DEMO,
     db: DatabaseOption = None,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+    host: HostOption = None,
+    port: PortOption = None,
+    live: Annotated[
+        Path | None, typer.Option("--live", help="YAML {asset: {host, port, unit, profile}}: run the clocks on them.")
+    ] = None,
 ) -> None:
-    """The API and the page on a record; runs no clocks."""
-    from vpp.service.serving import serve_record
+    """The API and the page on a record; with --live the clocks run on real devices, else none do."""
+    settings = _settings()
+    where = host or settings.host, port or settings.port
+    if live is None:
+        from vpp.service.serving import serve_record
 
-    serve_record(portfolio, db, _settings(), host, port)
+        serve_record(portfolio, db, settings, *where)
+    else:
+        from vpp.service.live import serve_live
+
+        serve_live(portfolio, db, live, settings, *where)
 
 
 @app.command()
@@ -281,12 +293,14 @@ def demo(
     portfolio: PortfolioOption = DEMO,
     start: Annotated[str, typer.Option("--start")] = "2016-07-12",
     speed: Annotated[float, typer.Option("--speed", min=1.0, help="Simulated seconds per second.")] = 60.0,
-    host: Annotated[str, typer.Option("--host")] = "127.0.0.1",
-    port: Annotated[int, typer.Option("--port", min=1, max=65535)] = 8000,
+    host: HostOption = None,
+    port: PortOption = None,
     db: DatabaseOption = None,
 ) -> None:
     """First certified plan, virtual plant, service and page, three accelerated clocks, until interrupted."""
     from vpp.service.demo import run_demo
 
     with _bars(_console("")) as show:
-        run_demo(portfolio, _day(start), speed, host, port, db, _settings(), show)
+        settings = _settings()
+        where = host or settings.host, port or settings.port
+        run_demo(portfolio, _day(start), speed, *where, db, settings, show)

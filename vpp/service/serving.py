@@ -1,4 +1,4 @@
-"""Serve the API and the page, with or without clocks; live, APScheduler ticks the loop every minute on UTC."""
+"""Serve the API and the page of a record, and tick a loop live: APScheduler, every minute of UTC."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from pathlib import Path
 
 import uvicorn
 from apscheduler.schedulers.background import BackgroundScheduler
+from apscheduler.triggers.base import BaseTrigger
 from apscheduler.triggers.cron import CronTrigger
 from fastapi import FastAPI
 
-from vpp.domain.time import MINUTE, floor_to
+from vpp.domain.time import MINUTE, floor_to, rfc3339
 from vpp.service.api.app import create_app
 from vpp.service.bootstrap import open_system
 from vpp.service.loop import Loop
@@ -22,6 +23,7 @@ from vpp.service.simulate import RECORD
 from vpp.service.system import System
 
 log = logging.getLogger(__name__)
+EVERY_MINUTE = CronTrigger(second=0, timezone=UTC)
 
 
 def wall_clock() -> datetime:
@@ -29,18 +31,29 @@ def wall_clock() -> datetime:
     return datetime.now(UTC)
 
 
-def start_live(loop: Loop, lock: threading.RLock, clock: Callable[[], datetime] = wall_clock) -> BackgroundScheduler:
+def start_live(
+    loop: Loop, lock: threading.RLock, clock: Callable[[], datetime] = wall_clock, trigger: BaseTrigger = EVERY_MINUTE
+) -> BackgroundScheduler:
     """Tick the loop at every full minute of UTC; a tick that is still running when the next is due is not doubled.
 
-    The scheduler only ticks: that a cycle runs once is decided by its unique row.
+    The scheduler only ticks: that a cycle runs once is decided by its unique row. A tick that fails raises an
+    alarm and the next one goes on; minutes that no tick reached are recorded as missed.
     """
 
     def tick() -> None:
+        now = floor_to(clock(), MINUTE)
         with lock:
-            loop.tick(floor_to(clock(), MINUTE))
+            try:
+                if loop.last is not None:
+                    loop.missed(loop.last, now)
+                loop.tick(now)
+            except Exception as why:
+                log.exception("the tick of %s failed", rfc3339(now))
+                message = f"the tick of {rfc3339(now)} failed: {type(why).__name__}: {why}"
+                loop.desk.system.store.alarms.raise_("clock", message, now)
 
     scheduler = BackgroundScheduler(timezone=UTC)
-    scheduler.add_job(tick, CronTrigger(second=0, timezone=UTC), max_instances=1, coalesce=True, misfire_grace_time=30)
+    scheduler.add_job(tick, trigger, max_instances=1, coalesce=True, misfire_grace_time=30)
     scheduler.start()
     return scheduler
 

@@ -103,7 +103,7 @@ def prepare(
         link = launch(loaded, grid, initial, plan)
         _remember(system, request, start, end, initial)
     initial = recall(system)
-    wire(system, link, plant_directory(request.database))
+    wire(system, link, plant_directory(request.database), settings.redis_url)
     if resumed:
         _replay_series(system, start, link.hello().now)
     else:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 
 from adapters.store import Store
-from vpp.domain.command import MeterRow
+from vpp.domain.command import MeterRow, Outcome
 from vpp.domain.forecast import Forecast, History
 from vpp.domain.network import Network
 from vpp.domain.portfolio import AssetState, Portfolio
@@ -22,13 +22,17 @@ from vpp.service.portfolio import LoadedPortfolio
 from vpp.service.series_book import SeriesBook
 from vpp.service.situation import Background, GridSide
 
-if TYPE_CHECKING:
-    from adapters.relay import Relay
-
 SCENARIOS = 200
 TAPS = "taps"
 RATIO_SPAN = timedelta(days=28)
 MeterSource = Callable[[datetime, datetime], Sequence[MeterRow]]
+
+
+class Sender(Protocol):
+    """Empties the outbox into the field."""
+
+    def pump(self, now: datetime) -> list[Outcome]:
+        """Send what is due and store what became of it."""
 
 
 @dataclass
@@ -42,7 +46,7 @@ class System:
     network: Network | None = None
     background: Background | None = None
     reactive: SeriesBook | None = None
-    relay: Relay | None = None
+    relay: Sender | None = None
     devices: Devices | None = None
     meters: MeterSource | None = None
     epoch: int = 0

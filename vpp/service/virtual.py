@@ -13,17 +13,16 @@ from typing import Any
 
 import numpy as np
 
-from adapters.modbus import ModbusDevices
 from adapters.plant_link import PlantFailed, PlantLink, connect, start_plant
-from adapters.relay import Relay
 from grid_models.model import GridModel
 from vpp.domain.portfolio import Asset, AssetState, Input
 from vpp.domain.time import QUARTER, rfc3339
+from vpp.service.asset_checks import CONFIG
+from vpp.service.bootstrap import connect_field
 from vpp.service.portfolio import LoadedPortfolio
 from vpp.service.system import System
 
 HISTORY_DAYS = 30
-CONFIG = Path(__file__).resolve().parents[2] / "config"
 
 
 @dataclass(frozen=True)
@@ -108,8 +107,7 @@ def find(directory: Path) -> PlantLink | None:
         return None
 
 
-def wire(system: System, link: PlantLink, directory: Path) -> None:
-    """Let the service command the plant's devices and read its meters."""
-    system.devices = ModbusDevices(link.hello().devices, CONFIG / "devices", directory / "device-log.db")
-    system.relay = Relay(system.store, system.devices)
+def wire(system: System, link: PlantLink, directory: Path, redis_url: str | None = None) -> None:
+    """Let the service command the plant's devices, through Redis where a server is given, and read its meters."""
+    connect_field(system, link.hello().devices, directory / "device-log.db", redis_url)
     system.meters = link.meters
