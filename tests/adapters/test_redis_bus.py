@@ -14,11 +14,12 @@ import pytest
 import redis
 
 from adapters.modbus import ModbusDevices
-from adapters.redis_bus import DeviceWorker, RedisBus, RedisRelay
+from adapters.redis_bus import DeviceWorker, RedisBus, RedisRelay, RoundTrip, open_round_trip
 from adapters.store import Store
 from tests.adapters.examples import NOW, run, setpoint
 from tests.adapters.modbus_server import DEVICES, DeviceServer
 from vpp.domain.command import CommandStatus
+from vpp.domain.errors import InputFaults
 from vpp.domain.time import MINUTE
 
 
@@ -130,3 +131,42 @@ def test_what_nobody_answers_is_lost(relay: RedisRelay, store: Store) -> None:
     assert relay.pump(NOW + 5 * MINUTE) == []
     assert {o.status for o in relay.pump(NOW + 6 * MINUTE)} == {CommandStatus.LOST}
     assert store.commands.counts()["lost"] == 2
+
+
+def test_a_round_trip_is_answered_in_the_same_pump(
+    relay: RedisRelay, worker: DeviceWorker, store: Store, url: str, server: DeviceServer, tmp_path: Path
+) -> None:
+    devices = ModbusDevices(server.endpoints, DEVICES, tmp_path / "own.db")
+    both = open_round_trip(store, devices, url, "round-trip")
+    assert {o.status for o in both.pump(NOW)} == {CommandStatus.ACKED}
+    assert both.pump(NOW + MINUTE) == []
+    assert store.commands.counts()["acked"] == 2
+    assert set(server.executions().values()) == {1}
+    devices.close()
+
+
+def test_commands_wait_while_the_server_is_away(
+    relay: RedisRelay, store: Store, bus: RedisBus, server: DeviceServer, tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    devices = ModbusDevices(server.endpoints, DEVICES, tmp_path / "own.db")
+    both = RoundTrip(store, bus, devices)
+
+    def away(messages: object) -> None:
+        raise redis.ConnectionError("connection refused")
+
+    with monkeypatch.context() as gone:
+        gone.setattr(bus.setpoints, "publish", away)
+        assert both.pump(NOW) == []
+    assert [a.code for a in store.alarms.list()] == ["redis"]
+    assert server.executions() == {}
+    assert {o.status for o in both.pump(NOW + MINUTE)} == {CommandStatus.ACKED}
+    assert set(server.executions().values()) == {1}
+    devices.close()
+
+
+def test_an_address_without_a_server_is_a_fault(store: Store, worker: DeviceWorker) -> None:
+    for wrong in ("redis://user:secret@127.0.0.1:1/0", "http://127.0.0.1"):
+        with pytest.raises(InputFaults, match="environment/redis_url: no Redis server") as caught:
+            open_round_trip(store, worker._devices, wrong, "nowhere")
+        assert "secret" not in str(caught.value)

@@ -10,9 +10,11 @@ from pathlib import Path
 import pandapower as pp
 import pytest
 
+from adapters.relay import Relay
 from tests.grid_models.small_net import small_net
+from tests.service.conftest import ISSUED, Make
 from vpp.domain.errors import InputFaults
-from vpp.service.bootstrap import load_checked, load_stated
+from vpp.service.bootstrap import connect_field, load_checked, load_stated
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO, CACHE = ROOT / "config" / "demo", ROOT / ".cache" / "vpp"
@@ -129,3 +131,11 @@ def test_a_network_file_is_taken_from_the_folder_and_its_buses_are_checked(
     assert "cooling/bus: unknown bus 98" in found
     assert "section-84/outage: line 84 does not exist" in found, [f for f in found if "section" in f]
     assert not any(f.startswith("network.yaml") for f in found)
+
+
+def test_commands_go_straight_to_the_devices_unless_a_redis_server_is_named(make: Make, tmp_path: Path) -> None:
+    system = make(ISSUED, network=False)
+    connect_field(system, {}, tmp_path / "log.db", None)
+    assert isinstance(system.relay, Relay)
+    with pytest.raises(InputFaults, match="environment/redis_url"):
+        connect_field(system, {}, tmp_path / "log.db", "redis://127.0.0.1:1/0")
