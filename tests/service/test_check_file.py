@@ -13,6 +13,7 @@ from vpp.domain.errors import InputFaults
 from vpp.service import check_file as module
 from vpp.service.check_file import check_file
 from vpp.service.plan import parse_plan
+from vpp.service.portfolio import load_portfolio
 from vpp.service.settings import Settings
 
 KNOWN = {"a": 0, "b": 1}
@@ -97,3 +98,16 @@ def test_nothing_is_started_for_a_faulty_file(settings: Settings, monkeypatch: p
     assert len([f for f in wrong.value.faults if f.reason == "is missing"]) == 25
     with pytest.raises(InputFaults):
         check_file("{}", DEMO, settings, Path("none.db"), lambda *_: None)
+
+
+def test_a_record_that_is_none_is_not_made(settings: Settings, tmp_path: Path) -> None:
+    """A missing file would otherwise become an empty record that agrees with everything."""
+    known = load_portfolio(DEMO).portfolio.index
+    text = json.dumps(body(schedule={a: [0.0, 0.0] for a in known}))
+    missing, other = tmp_path / "none.db", tmp_path / "text.db"
+    other.write_text("no record at all")
+    for path, reason in ((missing, "no such file"), (other, "is no SQLite file")):
+        with pytest.raises(InputFaults) as wrong:
+            check_file(text, DEMO, settings, path, lambda *_: None)
+        assert [f.reason for f in wrong.value.faults] == [reason]
+    assert not missing.exists()

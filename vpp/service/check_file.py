@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 
 from vpp.domain.time import rfc3339, utc
 from vpp.service.bootstrap import load_stated, open_system
+from vpp.service.event_file import require_record
 from vpp.service.plan import Train, check_plan, parse_plan, prepare_day
 from vpp.service.settings import Settings
 
@@ -18,6 +19,7 @@ def check_file(text: str, portfolio: Path, settings: Settings, database: Path | 
     plan = parse_plan(text, known.index)
     issued = utc(plan.times[0])
     if database is not None:
+        require_record(database)
         system = open_system(portfolio, f"sqlite:///{database.resolve()}", settings, issued)
         system.forecaster.train_day_ahead(system.history(issued), train)
         return check_plan(system, issued, plan)

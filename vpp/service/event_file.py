@@ -12,11 +12,21 @@ from vpp.service.settings import Settings
 from vpp.service.simulate import RECORD
 from vpp.service.statements import report
 
+SQLITE = b"SQLite format 3\0"
+
+
+def require_record(database: Path) -> None:
+    """Raises InputFaults where `database` is no SQLite file."""
+    if not database.is_file():
+        raise InputFaults([Fault(str(database), "", "no such file")])
+    with database.open("rb") as file:
+        if file.read(len(SQLITE)) != SQLITE:
+            raise InputFaults([Fault(str(database), "", "is no SQLite file")])
+
 
 def event_report(database: Path, event_id: str, settings: Settings) -> dict[str, Any]:
     """Everything about one event. Raises NotFound for an unknown one, InputFaults for what is no record."""
-    if not database.is_file():
-        raise InputFaults([Fault(str(database), "", "no such file")])
+    require_record(database)
     store = open_store(f"sqlite:///{database.resolve()}")
     known = store.settings.get(RECORD)
     if known is None:
