@@ -14,7 +14,8 @@ decisions are compared with the recomputed ones and never used.
                    consumption(x) = L + own(x) - sigma / W * integral of own over the W hours before x
 
 A store that begins outside its window may stay on the curve it would follow untouched, and standing loss
-may carry any store below it. What is out of service is off or at its default. Sources: those of the kinds, whose equations these are.
+may carry any store below it. What is out of service is off or at its default. Sources: those of the
+kinds, whose equations these are.
 """
 
 from __future__ import annotations

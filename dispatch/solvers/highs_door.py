@@ -12,6 +12,7 @@ Q. Huangfu, J. A. J. Hall, Parallelizing the dual revised simplex method, Math. 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -28,6 +29,11 @@ from vpp.domain.time import Array
 THREADS: Final = 1
 ROWWISE, MINIMISE = 2, 1
 NEVER_S: Final = 1e6
+DOUBTED: Final = (
+    highspy.HighsModelStatus.kInfeasible,
+    highspy.HighsModelStatus.kUnboundedOrInfeasible,
+    highspy.HighsModelStatus.kUnknown,
+)
 FEASIBLE: Final = 2
 NEAR_STEPS: Final = 3
 INTEGRAL: Final = 1e-6
@@ -182,6 +188,19 @@ def _done(status: Any) -> None:
 
 
 def _run(highs: Any, deadline_s: float) -> Any:
+    """The status after a run; where presolve calls the problem infeasible or gives up, a second opinion without it."""
+    began = time.perf_counter()
+    status = _once(highs, deadline_s)
+    if status in DOUBTED:
+        highs.setOptionValue("presolve", "off")
+        try:
+            status = _once(highs, deadline_s - (time.perf_counter() - began))
+        finally:
+            highs.setOptionValue("presolve", "choose")
+    return status
+
+
+def _once(highs: Any, deadline_s: float) -> Any:
     if deadline_s <= 0:
         raise NotSolved("late: no time was left to solve")
     highs.setOptionValue("time_limit", highs.getRunTime() + deadline_s)

@@ -22,6 +22,7 @@ from dispatch.secure import Secured
 from vpp.domain.command import Setpoint, Telemetry
 from vpp.domain.errors import NotSolved
 from vpp.domain.market import Bid
+from vpp.domain.network import Certificate
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
 from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight
@@ -198,11 +199,17 @@ class Desk:
         self.system.store.runs.record(run, setpoints)
         self.system.store.runs.finish(cycle, now, run.id, run.level)
         if run.certificate is not None and run.certificate.verdict == "violated" and run.purpose != BID:
-            worst = run.certificate.worst
-            self.system.store.alarms.raise_("violated", f"{run.stage} {run.id}: {worst}", now)
+            self.system.store.alarms.raise_("violated", f"{run.stage} {run.id}: {_named(run.certificate)}", now)
         elif run.level != "optimal" or run.reason:
             self.system.store.alarms.raise_("ladder", f"{run.stage} {run.id} took {run.level}: {run.reason}", now)
         return run
+
+
+def _named(certificate: Certificate) -> str:
+    """Every violation by element, step and case."""
+    return "; ".join(
+        f"{v.element} step {v.step} {v.value:.4g} {v.unit} (limit {v.limit:.4g}, {v.case})" for v in certificate.violations
+    )
 
 
 def _id() -> str:
