@@ -208,7 +208,8 @@ class Desk:
 def _named(certificate: Certificate) -> str:
     """Every violation by element, step and case."""
     return "; ".join(
-        f"{v.element} step {v.step} {v.value:.4g} {v.unit} (limit {v.limit:.4g}, {v.case})" for v in certificate.violations
+        f"{v.element} step {v.step} {v.value:.4g} {v.unit} (limit {v.limit:.4g}, {v.case})"
+        for v in certificate.violations
     )
 
 
