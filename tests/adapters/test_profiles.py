@@ -30,7 +30,7 @@ def changed(tmp_path: Path, old: str, new: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("name", sorted(PROFILES))
 @given(mw=st.floats(-20_000, 20_000))
 def test_power_goes_out_and_comes_back(name: str, mw: float) -> None:
     profile = PROFILES[name]
@@ -41,7 +41,7 @@ def test_power_goes_out_and_comes_back(name: str, mw: float) -> None:
     assert accepted(profile, telemetry, wire["quantity"]) == pytest.approx(mw, abs=0.5e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", sorted(KINDS))
 def test_each_kind_has_the_sign_of_its_profile(kind: str) -> None:
     entry = SIGNS[kind]
     profile = PROFILES[entry.profile]
@@ -56,7 +56,7 @@ def test_the_table_names_every_kind() -> None:
     assert set(SIGNS) == KINDS
 
 
-@pytest.mark.parametrize("name", PROFILES)
+@pytest.mark.parametrize("name", sorted(PROFILES))
 def test_the_plant_reads_the_same_wire(name: str) -> None:
     ours, theirs = PROFILES[name], load_in_plant(DEVICES / f"{name}.yaml")
     raw = command_numbers(ours, setpoint(value=-0.25, epoch=3, sequence=70_000), NOW)
