@@ -16,6 +16,7 @@ from tests.service.conftest import ISSUED, Make, local
 from vpp.domain.errors import NotConverged, NotSolved
 from vpp.domain.schedule import DispatchRun, Solution
 from vpp.domain.stage import LADDER
+from vpp.domain.time import Array
 from vpp.service import cascade
 from vpp.service.assemble import ALL_AT_DEFAULT, PRICE_TAKERS_TOGETHER, exposure_of, problem_of
 from vpp.service.cascade import Candidate, committing, run_stage
@@ -132,19 +133,24 @@ def crash(*_: object) -> Solution:
     raise RuntimeError("the solver's library failed")
 
 
+def changed(good: DispatchRun, power_mw: Array) -> Solution:
+    """The good solution with another power."""
+    assert good.solution is not None
+    return replace(good.solution, schedule=replace(good.schedule, power_mw=power_mw))
+
+
 def nonsense(good: DispatchRun) -> Callable[..., Solution]:
     """The good plan with one value that is no number."""
-    assert good.solution is not None
     power = good.schedule.power_mw.copy()
     power[0, 0] = np.nan
-    return lambda *_: replace(good.solution, schedule=replace(good.schedule, power_mw=power))
+    return lambda *_: changed(good, power)
 
 
 def unphysical(good: DispatchRun) -> Callable[..., Solution]:
     """The good plan with a battery far above its rating."""
     power = good.schedule.power_mw.copy()
     power[good.schedule.asset_ids.index("battery-steel"), 0] = 5.0
-    return lambda *_: replace(good.solution, schedule=replace(good.schedule, power_mw=power))
+    return lambda *_: changed(good, power)
 
 
 @pytest.mark.parametrize("solve", [refuse, diverge, crash, nonsense, unphysical], ids=lambda f: f.__name__)
