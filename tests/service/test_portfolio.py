@@ -73,6 +73,21 @@ def test_one_fault_is_told_once(changed: Folder) -> None:
         assert len(faults_of(changed(BAD[name][0]))) == 1, name
 
 
+def test_both_entries_of_a_repeated_id_are_faulted(changed: Folder) -> None:
+    first = (P, "{power_mw: 0.6, capacity_mwh: 1.2", "{power_mw: 0.6, capacity_mwh: -1.2")
+    found = faults_of(changed(first, (P, "id: battery-glass", "id: battery-cold-store")))
+    assert "battery-cold-store/id: duplicate id in assets" in found
+    assert "battery-cold-store/capacity_mwh: is negative, got -1.2" in found
+
+
+@pytest.mark.parametrize(("suffix", "content"), [("parquet", b"PAR1 broken"), ("csv", b"local_time,mw\n\xff\xfe,1\n")])
+def test_an_unreadable_series_is_a_fault_of_that_series(suffix: str, content: bytes, changed: Folder) -> None:
+    folder = changed((P, "series/steel.parquet", f"series/bad.{suffix}"))
+    (folder / f"series/bad.{suffix}").write_bytes(content)
+    found = faults_of(folder)
+    assert len(found) == 1 and found[0].startswith(f"steel/file: series/bad.{suffix} is unreadable: ")
+
+
 def test_faults_of_all_files_come_at_once(changed: Folder) -> None:
     names = (
         "unknown kind", "negative capacity", "wrong unit elsewhere", "nan in the market", "unreadable yaml", "stages",

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import date, datetime, time, timedelta
 from typing import Annotated, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
-from vpp.domain.time import Array, TimeGrid, local_time
+from vpp.domain.time import QUARTER, Array, TimeGrid, local_time
 from vpp.service.inputs import by_local_hour
-from vpp.service.yaml_files import Edge
+from vpp.service.yaml_files import Duration, Edge
 
 Hourly = Annotated[tuple[float, ...], Field(min_length=24, max_length=24)]
 Band = Literal["valley", "flat", "peak", "sharp"]
@@ -30,13 +30,20 @@ class EnergyProduct(Edge):
     """Day-ahead energy of day D: `issue`, `gate` and `award` are local times of D-1."""
 
     product: str
-    interval: timedelta
+    interval: Duration
     issue: time
     gate: time
     award: time
     share_awarded: float = Field(ge=0.0, le=1.0)
     price_levels: int = Field(ge=2, le=50)
     min_mw: float = Field(ge=0.0)
+
+    @field_validator("interval")
+    @classmethod
+    def _divides_a_day(cls, value: timedelta) -> timedelta:
+        if value <= timedelta() or value % QUARTER or timedelta(days=1) % value:
+            raise ValueError("must be a multiple of 15 minutes that divides a day")
+        return value
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -16,10 +16,11 @@ from adapters.store import Store
 from vpp.domain.market import Acceptance, Event, EventStatus, FlexibilityOffer
 from vpp.domain.portfolio import Portfolio
 from vpp.domain.time import QUARTER, Array, TimeGrid
+from vpp.service.portfolio_files import RESERVED_SITE
 from vpp.service.situation import Call
 
 OPEN = (EventStatus.ORDERED, EventStatus.ACTIVE)
-GAP = "storage"
+GAP = RESERVED_SITE
 
 
 @dataclass(frozen=True)

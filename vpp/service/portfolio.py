@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
@@ -266,14 +266,18 @@ def _portfolio(
     faults += [Fault(m.id, "site", f"unknown site {m.site}") for m in meters if m.site not in site_ids]
     known = Known(site_ids, {m.id: m.site for m in meters}, *device_profiles(config, faults))
     sites = read(files.SiteFile, "sites")
-    entries = {entry.id: entry for entry in read(files.AssetFile, "assets")}
-    assets = [made for e in entries.values() if (made := build_asset(e, KINDS, known, faults)) is not None]
+    given = read(files.AssetFile, "assets")
+    built = [made for e in given if (made := build_asset(e, KINDS, known, faults)) is not None]
+    entries = {entry.id: entry for entry in given}
+    assets = list({asset.id: asset for asset in built}.values())
     if raw and not raw.get("assets"):
         faults.append(Fault("portfolio.yaml", "assets", "is missing"))
     faults += silo_faults(assets, {i: e.initial.stored_mwh for i, e in entries.items()})
     faults += shared_meters(assets)
     units = read(files.TradingUnitFile, "trading_units")
     faults += [Fault(u.id, "sites", f"unknown site {s}") for u in units for s in u.sites if s not in site_ids]
+    if units and len(units) == len(raw["trading_units"]):
+        faults += _unit_faults(site_ids, units)
     points = read(files.CongestionPointFile, "congestion_points")
     if header is None:
         return None, {}, {}
@@ -289,6 +293,16 @@ def _portfolio(
     initial = {i: e.initial for i, e in entries.items()}
     devices = {i: e.device or known.spoken.get(e.kind, "") for i, e in entries.items()}
     return portfolio, initial, devices
+
+
+def _unit_faults(sites: Collection[str], units: Sequence[files.TradingUnitFile]) -> list[Fault]:
+    """Faults of sites in no trading unit or in several: their energy would be sold never or twice."""
+    listed = [site for unit in units for site in unit.sites]
+    return [
+        Fault(site, "trading_units", f"the site is listed {listed.count(site)} times, must be once")
+        for site in sorted(sites)
+        if listed.count(site) != 1
+    ]
 
 
 def _events(raw: Mapping[str, Any], portfolio: Mapping[str, Any], faults: list[Fault]) -> tuple[EventPlan, ...]:

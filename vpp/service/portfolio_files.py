@@ -11,9 +11,10 @@ from pydantic import AwareDatetime, Field, field_validator, model_validator
 
 from vpp.domain.portfolio import Control
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
-from vpp.service.yaml_files import Edge
+from vpp.service.yaml_files import Duration, Edge
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]*$", max_length=64)]
+RESERVED_SITE = "storage"
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
@@ -67,6 +68,13 @@ class SiteFile(Edge):
     name: str
     show_single: bool = False
 
+    @field_validator("id")
+    @classmethod
+    def _not_reserved(cls, value: str) -> str:
+        if value == RESERVED_SITE:
+            raise ValueError("is reserved for the assets that fill the gap of an event")
+        return value
+
 
 class MeteringPointFile(Edge):
     id: Id
@@ -104,7 +112,7 @@ class AssetFile(Edge):
     node: str
     bus: int | None = None
     params: dict[str, Any]
-    notice: timedelta = Field(default=timedelta(), ge=timedelta())
+    notice: Duration = Field(default=timedelta(), ge=timedelta())
     control: Control | None = None
     device: str | None = None
     tan_phi: float = Field(default=0.0, ge=-2.0, le=2.0)
@@ -140,12 +148,12 @@ class OutageFile(Edge):
 
 
 class StageFile(Edge):
-    step: timedelta
-    horizon: timedelta
-    every: timedelta
-    commits: timedelta
-    deadline: timedelta
-    tail_step: timedelta | None = None
+    step: Duration
+    horizon: Duration
+    every: Duration
+    commits: Duration
+    deadline: Duration
+    tail_step: Duration | None = None
 
     @field_validator("step", "horizon", "every", "commits", "deadline", "tail_step")
     @classmethod

@@ -69,7 +69,10 @@ def load_series(spec: SeriesFile, path: Path) -> Series:
     """The series of `spec` in the CSV or Parquet file `path`. Raises InputFaults named for the series."""
     if not path.is_file():
         raise InputFaults([Fault(spec.id, "file", f"missing series: {spec.file} does not exist")])
-    times, values = _parquet(spec.id, path) if path.suffix == ".parquet" else _csv(spec.id, path)
+    try:
+        times, values = _parquet(spec.id, path) if path.suffix == ".parquet" else _csv(spec.id, path)
+    except (OSError, ValueError, TypeError, csv.Error) as error:
+        raise InputFaults([Fault(spec.id, "file", f"{spec.file} is unreadable: {error}")]) from error
     if np.isinf(values).any():
         raise InputFaults([Fault(spec.id, "mw", "holds a value that is not finite")])
     start, filled = on_utc_quarters(times, values, spec.zone, spec.id)
@@ -117,4 +120,7 @@ def _parquet(where: str, path: Path) -> tuple[list[datetime], Array]:
 
     table = parquet.read_table(path)
     _columns(where, table.column_names)
-    return table["local_time"].to_pylist(), np.asarray(table["mw"].to_numpy(), dtype=float)
+    times = table["local_time"].to_pylist()
+    if not all(isinstance(t, datetime) and t.tzinfo is None for t in times):
+        raise ValueError("local_time must be timestamps without a zone")
+    return times, np.asarray(table["mw"].to_numpy(), dtype=float)

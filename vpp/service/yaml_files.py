@@ -6,16 +6,26 @@ import difflib
 import math
 import re
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from vpp.domain.errors import Fault
 
 Model = TypeVar("Model", bound=BaseModel)
 UNITS = ("mw", "kw", "w", "mwh", "kwh", "wh", "mva", "kva", "mw_th", "kw_th", "mwh_th", "kwh_th", "t", "kg", "h", "min")
+
+
+def _iso_8601(value: object) -> object:
+    if not isinstance(value, timedelta) and not (isinstance(value, str) and value.lstrip("+-").startswith("P")):
+        raise ValueError("must be an ISO 8601 duration such as PT30M")
+    return value
+
+
+Duration = Annotated[timedelta, BeforeValidator(_iso_8601)]
 
 
 class Edge(BaseModel):
