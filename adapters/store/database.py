@@ -6,6 +6,7 @@ writers queue on BEGIN IMMEDIATE for up to 30 s instead of failing when a read t
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,11 +14,18 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import DatabaseError
 
 from adapters.store.schema import HEAD
+from vpp.domain.errors import Fault, InputFaults
 
 BUSY_TIMEOUT_MS = 30_000
 MIGRATIONS = Path(__file__).parent / "migrations"
+UNUSABLE = {
+    sqlite3.SQLITE_NOTADB: "is no SQLite file",
+    sqlite3.SQLITE_CORRUPT: "is a damaged SQLite file",
+    sqlite3.SQLITE_CANTOPEN: "cannot be opened as an SQLite file",
+}
 
 
 class Database:
@@ -56,7 +64,19 @@ class Database:
         return self._upserts[table.name]
 
     def migrate(self) -> None:
-        """To the newest version; several processes may start at once, one of them migrates."""
+        """To the newest version; several processes may start at once, one of them migrates.
+
+        Raises InputFaults for a file that SQLite cannot use.
+        """
+        try:
+            self._migrate()
+        except DatabaseError as error:
+            reason = UNUSABLE.get(getattr(error.orig, "sqlite_errorcode", None) or 0)
+            if reason is None:
+                raise
+            raise InputFaults([Fault(self.engine.url.database or self.url, "", reason)]) from error
+
+    def _migrate(self) -> None:
         with self.read() as connection:
             if _version(connection) == HEAD:
                 return
@@ -69,6 +89,19 @@ class Database:
     def close(self) -> None:
         """Return every connection."""
         self.engine.dispose()
+
+
+def holds_record(path: Path) -> bool:
+    """Whether the SQLite file `path` holds our tables; nothing is written. Raises InputFaults for no SQLite file."""
+    try:
+        connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
+        try:
+            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+        finally:
+            connection.close()
+    except sqlite3.DatabaseError as error:
+        raise InputFaults([Fault(str(path), "", UNUSABLE.get(error.sqlite_errorcode, str(error)))]) from error
+    return found is not None
 
 
 def change_version(connection: Connection, revision: str) -> None:

@@ -18,6 +18,7 @@ from adapters.store import Store, open_store
 from adapters.store.database import MIGRATIONS, change_version
 from adapters.store.schema import HEAD, metadata
 from tests.adapters.children import CYCLES, claim_all
+from vpp.domain.errors import InputFaults
 
 
 def test_migrations_create_exactly_the_schema(store: Store) -> None:
@@ -72,3 +73,10 @@ def test_processes_race_for_the_same_cycles(tmp_path: Path) -> None:
     for racer in racers:
         racer.join(30)
         assert racer.exitcode == 0
+
+
+def test_a_file_that_is_no_database_is_a_fault_of_the_input(tmp_path: Path) -> None:
+    path = tmp_path / "diary.db"
+    path.write_text("not a database, and long enough to be read as a header of one hundred bytes" * 2)
+    with pytest.raises(InputFaults, match="is no SQLite file"):
+        open_store(path)

@@ -6,9 +6,11 @@ import json
 import os
 import resource
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,3 +194,24 @@ def test_an_event_is_read_from_a_record(tmp_path: Path, here: Callable[..., Told
     body = json.loads(told.stdout)
     assert body["event"]["mw"] == 1.0 and body["event"]["price_eur_per_mwh"] == "240.00"
     assert body["offers"] == [] and "statements" not in body
+
+
+def test_a_database_of_others_is_refused_and_left_alone(tmp_path: Path, here: Callable[..., Told]) -> None:
+    path = tmp_path / "foreign.db"
+    with closing(sqlite3.connect(path)) as foreign:
+        foreign.execute("CREATE TABLE invoices (id INTEGER)")
+        foreign.commit()
+    before = path.read_bytes()
+    told = here("event", "dr-demo", "--db", str(path))
+    assert (told.code, told.stderr.strip()) == (2, f"{path}: holds no record of ours")
+    assert path.read_bytes() == before
+    path.write_text("a diary")
+    told = here("event", "dr-demo", "--db", str(path))
+    assert (told.code, told.stderr.strip()) == (2, f"{path}: is no SQLite file")
+
+
+def test_a_binary_plan_ends_with_2(tmp_path: Path, here: Callable[..., Told]) -> None:
+    file = tmp_path / "plan.json"
+    file.write_bytes(b"\xff\xfe\x00plan")
+    told = here("check", str(file))
+    assert (told.code, told.stderr.strip()) == (2, f"{file}: is no UTF-8 text, so no plan")

@@ -161,11 +161,13 @@ def check(
 
     if not file.is_file():
         raise InputFaults([Fault(str(file), "", "no such file")])
+    try:
+        text = file.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise InputFaults([Fault(str(file), "", "is no UTF-8 text, so no plan")]) from None
     console = _console("-")
     with _bars(console) as show:
-        found = check_file(
-            file.read_text(), portfolio, _settings(), db, lambda n, of: show("day-ahead models", n, of)
-        )
+        found = check_file(text, portfolio, _settings(), db, lambda n, of: show("day-ahead models", n, of))
     for line in found:
         typer.echo(line)
     console.print(f"{file}: {len(found)} violations" if found else f"{file}: clean ({datetime.now(UTC):%H:%M})")

@@ -5,23 +5,20 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from adapters.store import open_store
+from adapters.store import holds_record, open_store
 from vpp.domain.errors import Fault, InputFaults
 from vpp.service.portfolio import load_portfolio
 from vpp.service.settings import Settings
 from vpp.service.simulate import RECORD
 from vpp.service.statements import report
 
-SQLITE = b"SQLite format 3\0"
-
 
 def require_record(database: Path) -> None:
-    """Raises InputFaults where `database` is no SQLite file."""
+    """Raises InputFaults where `database` is no SQLite file, or one without our tables; it is left as it is."""
     if not database.is_file():
         raise InputFaults([Fault(str(database), "", "no such file")])
-    with database.open("rb") as file:
-        if file.read(len(SQLITE)) != SQLITE:
-            raise InputFaults([Fault(str(database), "", "is no SQLite file")])
+    if not holds_record(database):
+        raise InputFaults([Fault(str(database), "", "holds no record of ours")])
 
 
 def event_report(database: Path, event_id: str, settings: Settings) -> dict[str, Any]:
