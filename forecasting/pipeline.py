@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -33,12 +33,14 @@ from forecasting.training import (
     data_digest,
     train_stage,
 )
+from vpp.domain.errors import DataGap
 from vpp.domain.forecast import LEVELS, Forecast, History
-from vpp.domain.time import Array, TimeGrid
+from vpp.domain.time import QUARTER, Array, TimeGrid
 
 _RECENT_DAYS = 42
 _DEPENDENCE_DAYS = 36
 _LEAST_FILLED = 0.5
+_OLDEST_NEWEST = timedelta(days=14)
 
 
 @dataclass(frozen=True)
@@ -91,6 +93,7 @@ class Pipeline:
         self._train("intraday", history, progress)
 
     def _train(self, stage: Stage, history: History, progress: boosting.Progress | None) -> None:
+        _newest(history)
         panel = Panel.of(history, days=HISTORY_DAYS)
         digest = data_digest(stage, panel, self.calendar, self.trees)
         known = self._trained.get(stage)
@@ -112,8 +115,11 @@ class Pipeline:
         """Quantiles (S, L, T) and `scenarios` joint scenarios of every series in `history` over `grid`.
 
         Raises ValueError for a grid that is not of whole UTC quarters from the issue time on, and DataGap
-        for a series that never had a value.
+        for a series that never had a value, or where no series has one of the last 14 days.
         """
+        age = history.issued_at - (newest := _newest(history))
+        if age > _OLDEST_NEWEST:
+            raise DataGap(f"the newest value of any series is from {newest}, {age.days} days before the issue")
         panel = Panel.of(history, days=_RECENT_DAYS)
         target = _targets(panel, history, grid)
         days = self.calendar.days(panel.first, int(target[-1]) + 2)
@@ -190,6 +196,16 @@ class Pipeline:
         pipeline = cls(zone=card.zone, latitude=card.latitude, longitude=card.longitude)
         pipeline._trained = {trained.stage: trained for _, trained in stored}
         return pipeline
+
+
+def _newest(history: History) -> datetime:
+    """Start of the newest quarter with a known value of any series. Raises DataGap where there is none."""
+    known = [history.until_known(name) for name in history.series]
+    filled = [(s.start, np.flatnonzero(np.isfinite(s.values))) for s in known]
+    newest = max((start + int(at[-1]) * QUARTER for start, at in filled if len(at)), default=None)
+    if newest is None:
+        raise DataGap(f"no series has a value known at {history.issued_at}")
+    return newest
 
 
 def _targets(panel: Panel, history: History, grid: TimeGrid) -> Index:

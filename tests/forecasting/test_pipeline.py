@@ -226,3 +226,21 @@ def test_scores_by_hand() -> None:
     band = np.linspace(0.0, 1.0, len(LEVELS))[:, None].repeat(3, axis=1)
     assert coverage(band, np.array([0.5, np.nan, 0.05]))["90"] == 1.0
     assert coverage(band, np.array([0.5, np.nan, 0.05]))["50"] == 0.5
+
+
+def test_before_the_data_there_is_no_forecast() -> None:
+    past = history(-1)
+    with pytest.raises(DataGap, match="no series has a value"):
+        Pipeline().forecast(past, grid_after(past, 4), 1)
+    with pytest.raises(DataGap, match="no series has a value"):
+        Pipeline().train_day_ahead(past)
+
+
+def test_one_series_may_be_old_and_not_all_of_them() -> None:
+    late = history(80 + 20)
+    with pytest.raises(DataGap, match=r"the newest value of any series is from 2016-04-29.*, 20 days before the issue"):
+        Pipeline().forecast(late, grid_after(late, 4), 1)
+    made = series()
+    steel = Series("steel", START, made["load:a"].values[: 96 * 30])
+    mixed = history(70, of={**made, "steel": steel})
+    assert np.isfinite(Pipeline().forecast(mixed, grid_after(mixed, 4), 1).quantiles).all()
