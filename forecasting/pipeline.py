@@ -199,7 +199,12 @@ class Pipeline:
 
 
 def _newest(history: History) -> datetime:
-    """Start of the newest quarter with a known value of any series. Raises DataGap where there is none."""
+    """Start of the newest quarter with a known value of any series; the issue time where there are no series.
+
+    Raises DataGap where no series has a value.
+    """
+    if not history.series:
+        return history.issued_at
     known = [history.until_known(name) for name in history.series]
     filled = [(s.start, np.flatnonzero(np.isfinite(s.values))) for s in known]
     newest = max((start + int(at[-1]) * QUARTER for start, at in filled if len(at)), default=None)

@@ -244,3 +244,8 @@ def test_one_series_may_be_old_and_not_all_of_them() -> None:
     steel = Series("steel", START, made["load:a"].values[: 96 * 30])
     mixed = history(70, of={**made, "steel": steel})
     assert np.isfinite(Pipeline().forecast(mixed, grid_after(mixed, 4), 1).quantiles).all()
+
+
+def test_a_portfolio_without_series_needs_no_value() -> None:
+    past = history(30, of={})
+    assert Pipeline().forecast(past, grid_after(past, 4), 3).quantiles.shape == (0, len(LEVELS), 4)
