@@ -30,10 +30,10 @@ from vpp.service.situation import Situation
 log = logging.getLogger(__name__)
 GAP = {"day_ahead": 1e-2, "intraday": 3e-2}
 MAX_ROUNDS = 12
-BROKEN = (VppError, ArithmeticError, RuntimeError, ValueError)
+BROKEN = (VppError, ArithmeticError, RuntimeError, ValueError, LookupError, TypeError)
 UNCERTIFIED = Certificate("violated", "none", 0, float("nan"), None, {}, ())
 Made = tuple[Schedule, Solution | None]
-Rung = Callable[[], Made | None]
+Rung = Callable[[], Made]
 Solve = Callable[[Situation, Exposure | None], Solution]
 
 
@@ -80,8 +80,8 @@ def run_stage(
     exposure = exposure_of(s)
     reasons: list[str] = []
     tried: list[Candidate] = []
-    for level, build in _rungs(s, exposure, solve, reasons):
-        made = build()
+    for level, build in _rungs(s, exposure, solve):
+        made = _made(level, build, s, reasons)
         if made is None:
             continue
         candidate = _judged(level, *made, s, exposure, reference_steps)
@@ -101,24 +101,31 @@ def run_stage(
     )  # fmt: skip
 
 
-def _rungs(s: Situation, exposure: Exposure | None, solve: Solve, reasons: list[str]) -> Iterator[tuple[str, Rung]]:
+def _rungs(s: Situation, exposure: Exposure | None, solve: Solve) -> Iterator[tuple[str, Rung]]:
     assets, states, inputs, grid = s.portfolio.assets, s.states, s.inputs, s.grid
     last, price, limits = s.last, s.price_eur_per_mwh, s.limits
-    yield "optimal", lambda: _optimal(s, exposure, solve, reasons)
+
+    def optimal() -> Made:
+        solution = solve(s, exposure)
+        return solution.schedule, solution
+
+    yield "optimal", optimal
     if last is not None:
         yield "last_good", lambda: (last_good(last, assets, states, inputs, grid, limits), None)
     yield "merit_order", lambda: (merit_order(assets, states, inputs, grid, price, limits), None)
     yield "device_default", lambda: (device_default(assets, states, inputs, grid), None)
 
 
-def _optimal(s: Situation, exposure: Exposure | None, solve: Solve, reasons: list[str]) -> Made | None:
+def _made(level: str, build: Rung, s: Situation, reasons: list[str]) -> Made | None:
+    """What a rung makes; None, with its reason kept, where it fails. The last rung has nothing below it."""
     try:
-        solution = solve(s, exposure)
+        return build()
     except BROKEN as why:
-        log.warning("%s at %s: %r", s.stage.name, s.now, why)
-        reasons.append(f"optimal: {why}")
+        log.warning("%s at %s, %s: %r", s.stage.name, s.now, level, why)
+        reasons.append(f"{level}: {why}")
+        if level == "device_default":
+            raise
         return None
-    return solution.schedule, solution
 
 
 def committing(secure: bool = True) -> Solve:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from datetime import date, datetime
@@ -16,6 +17,7 @@ from vpp.service.serving import first_key, serve_app
 from vpp.service.settings import Settings
 from vpp.service.simulate import Progress, Request, Simulation, prepare, run
 
+log = logging.getLogger(__name__)
 DAYS = 2
 
 
@@ -45,7 +47,12 @@ def run_demo(
 
 
 def _clocks(simulation: Simulation, lock: threading.RLock, progress: Progress) -> None:
-    run(simulation, progress, lock)
+    """The clocks; where they stop for an error the page shows an alarm, not a frozen world."""
+    try:
+        run(simulation, progress, lock)
+    except Exception as why:
+        log.exception("the clocks stopped")
+        simulation.system.store.alarms.raise_("clock", f"the clocks stopped: {why!r}", now_of(simulation), "critical")
 
 
 def _learn(simulation: Simulation) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from adapters.plant_link import PlantLink
+from vpp.domain.errors import NotSolved
 from vpp.domain.portfolio import AssetState
 from vpp.domain.schedule import Schedule, Solution
 from vpp.service.desk import PLAN, ROLL, TRACK
@@ -73,10 +74,19 @@ def evaluate(sim: Simulation, oracle: bool, progress: Progress) -> Evaluation:
     progress("evaluation", 2, steps)
     minutes = realised_violation_minutes(sim.system, truth)
     progress("evaluation", 3, steps)
-    best = perfect_foresight(sim.system, truth, sim.initial) if oracle else None
+    best = _oracle(sim, truth) if oracle else None
     least = oracle_cost(sim.system, best, truth, sim.initial) if best else None
     progress("evaluation", steps, steps)
     return Evaluation(truth, idle, cost, cost_idle, best, least, minutes)
+
+
+def _oracle(sim: Simulation, truth: Truth) -> Solution | None:
+    """The plan with perfect foresight; None, with an alarm, where it could not be found in time."""
+    try:
+        return perfect_foresight(sim.system, truth, sim.initial)
+    except NotSolved as why:
+        sim.system.store.alarms.raise_("oracle", f"perfect foresight was not solved: {why}", sim.end)
+        return None
 
 
 def summary(sim: Simulation, found: Evaluation) -> dict[str, Any]:

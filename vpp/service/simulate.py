@@ -94,6 +94,8 @@ def prepare(
     system.forecaster.train_day_ahead(system.history(issued), lambda n, of: progress("day-ahead models", n, of))
     loop = Loop(Desk(system), EventClock(system, loaded.events))
     resumed = link is not None
+    for cycle in system.store.runs.cycles(unfinished_only=True):
+        system.store.runs.finish(cycle.stage, cycle.cycle_start, None, "missed")
     if link is None:
         progress("first day-ahead plan", 0, 1)
         loop.sell(issued)
