@@ -83,8 +83,8 @@ def test_sigkill_and_restart(database: Path) -> None:
     try:
         wait_for(lambda: count(database, RUNS) >= runs_before + 5, 200, second)
     finally:
-        second.send_signal(signal.SIGINT)
-        second.wait(30)
+        second.kill()
+        second.wait()
     log = connect(database.with_name(database.name + ".plant") / "plant.json").log()
     assert log["executed_twice"] == 0
     assert count(database, "select count(*) from outbox where status = 'lost'") == 0
