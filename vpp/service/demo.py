@@ -19,6 +19,7 @@ from vpp.service.simulate import Progress, Request, Simulation, prepare, run
 
 log = logging.getLogger(__name__)
 DAYS = 2
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def run_demo(
@@ -41,7 +42,7 @@ def run_demo(
     threading.Thread(target=_clocks, args=(simulation, lock, progress), daemon=True).start()
     threading.Thread(target=_learn, args=(simulation,), daemon=True).start()
     try:
-        serve_app(create_app(simulation.system, lambda: now_of(simulation), lock, open_page=True), host, port)
+        serve_app(create_app(simulation.system, lambda: now_of(simulation), lock, open_page=host in LOOPBACK), host, port)
     finally:
         simulation.link.shutdown()
 
