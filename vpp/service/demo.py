@@ -42,7 +42,8 @@ def run_demo(
     threading.Thread(target=_clocks, args=(simulation, lock, progress), daemon=True).start()
     threading.Thread(target=_learn, args=(simulation,), daemon=True).start()
     try:
-        serve_app(create_app(simulation.system, lambda: now_of(simulation), lock, open_page=host in LOOPBACK), host, port)
+        app = create_app(simulation.system, lambda: now_of(simulation), lock, open_page=host in LOOPBACK)
+        serve_app(app, host, port)
     finally:
         simulation.link.shutdown()
 
