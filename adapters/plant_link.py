@@ -46,10 +46,14 @@ class Hello:
 
 @dataclass(frozen=True)
 class Minutes:
-    """True per-minute means by asset or series id, each (n,); content and on/off as of each minute's end."""
+    """True per-minute means by asset or series id, each (n,); content and on/off as of each minute's end.
+
+    `default_mw` is what a device left to itself would have injected in the same minute.
+    """
 
     starts: tuple[datetime, ...]
     power_mw: Mapping[str, Array]
+    default_mw: Mapping[str, Array]
     q_mvar: Mapping[str, Array]
     stored_mwh: Mapping[str, Array]
     on: Mapping[str, Array]
@@ -91,7 +95,7 @@ class PlantLink:
     def minutes(self, start: datetime, end: datetime) -> Minutes:
         """The truth over [start, end), for evaluation only."""
         reply = self._ask("minutes", start=rfc3339(start), end=rfc3339(end))
-        names = ("power_mw", "q_mvar", "stored_mwh", "on", "series", "q_series")
+        names = ("power_mw", "default_mw", "q_mvar", "stored_mwh", "on", "series", "q_series")
         arrays = [{key: np.array(row, dtype=float) for key, row in reply[name].items()} for name in names]
         return Minutes(tuple(_time(t) for t in reply["starts"]), *arrays)
 

@@ -46,6 +46,17 @@ def rows(world: World, first: datetime, last: datetime) -> dict[str, dict[str, f
     return table
 
 
+def test_default_power_is_what_a_device_does_when_left_alone(tmp_path: Path) -> None:
+    world = world_of(tmp_path)
+    alone = live(world, 30)
+    assert alone["default_mw"]["battery"] == alone["power_mw"]["battery"] == [0.0] * 30
+    assert alone["default_mw"]["fixed"] == alone["power_mw"]["fixed"]
+    order(world, "battery", 0.2)
+    asked = live(world, 10)
+    assert asked["default_mw"]["battery"] == [0.0] * 10
+    assert max(asked["power_mw"]["battery"]) > 0.0
+
+
 def test_quarter_meters_equal_the_profile_and_minutes_do_not(tmp_path: Path) -> None:
     world = world_of(tmp_path)
     day = live(world, 1440)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from adapters.plant_link import Minutes
 from dispatch.ladder import device_default
 from grid_models.model import GridModel
 from tests.service.conftest import Make, local
@@ -150,13 +151,22 @@ def test_energy_by_kind_is_signed_injection(system: System, checked: Checked) ->
     assert found["battery"] == 0.0
 
 
-def test_true_delivery_is_what_differs_from_the_idle_day(system: System, checked: Checked) -> None:
+def test_true_delivery_is_what_differs_from_the_devices_default(system: System) -> None:
     stored(system)
     system.store.events.save_acceptance(answer("data-centre", 0.4))
-    idle = resting(checked, 90, EVENT.start)
-    idle = moved(idle, system.portfolio.index["cooling"], np.full(90, -0.7))
-    real = moved(idle, system.portfolio.index["cooling"], np.repeat([-0.7, -0.5, -0.2, -0.2, -0.7, -0.9], 15))
-    found = true_delivery(system, real, idle)["e1"]
+    fleet = [a.id for a in system.portfolio.assets]
+    asked: list[datetime] = []
+
+    def plant(start: datetime, end: datetime) -> Minutes:
+        asked.extend((start, end))
+        default = {a: np.full(90, -0.7) for a in fleet}
+        power = default | {"cooling": np.repeat([-0.7, -0.5, -0.2, -0.2, -0.7, -0.9], 15)}
+        return Minutes((), power, default, {}, {}, {}, {}, {})
+
+    assert true_delivery(system, EVENT) == {}
+    system.truth = plant
+    found = true_delivery(system, EVENT)
+    assert asked == [EVENT.start, EVENT.end]
     assert found["data-centre"] == pytest.approx([0.0, 0.2, 0.5, 0.5, 0.0, -0.2])
     assert found["storage"] == pytest.approx([0.0] * 6)
 
@@ -206,7 +216,7 @@ def test_perfect_foresight_costs_no_more_than_the_idle_hours(system: System, che
     price(system, truth, 60.0)
     cost_idle = sum(realised_cost(system, truth, initial, firm=False, events=False).values())
     best = perfect_foresight(system, truth, initial)
-    least = oracle_cost(system, best, truth, initial)
+    least = sum(oracle_cost(system, best, truth, initial).values())
     assert least <= cost_idle + 1e-6
     assert least > cost_idle - 2000.0
 
@@ -216,8 +226,8 @@ def test_the_oracle_earns_only_from_settled_events(system: System, checked: Chec
     event = replace(EVENT, start=start, end=start + 6 * QUARTER, status=EventStatus.CANCELLED)
     truth, initial = idle(system, checked, 4)
     best = perfect_foresight(system, truth, initial)
-    alone = oracle_cost(system, best, truth, initial)
+    alone = sum(oracle_cost(system, best, truth, initial).values())
     stored(system, event)
-    assert oracle_cost(system, best, truth, initial) == pytest.approx(alone)
+    assert sum(oracle_cost(system, best, truth, initial).values()) == pytest.approx(alone)
     system.store.events.save_statement(Statement("e1", "ten", "EUR", (), {"vpp_net": Decimal(0)}))
-    assert oracle_cost(system, best, truth, initial) == pytest.approx(alone - 360.0)
+    assert sum(oracle_cost(system, best, truth, initial).values()) == pytest.approx(alone - 360.0)

@@ -15,22 +15,24 @@ from vpp.plant.truth import MINUTES, Truth
 
 
 class Recorder:
-    """Power, content and on/off of each device in each minute since `first` (minutes since the Unix epoch)."""
+    """Power, default power, content and on/off of each device in each minute since `first` (minutes since 1970)."""
 
     def __init__(self, assets: Sequence[AssetSpec], devices: Sequence[Device], first: int, minutes: int) -> None:
         self._assets, self._devices = assets, devices
         self._first = first
         self._until = first
         self._power = np.zeros((minutes, len(assets)))
+        self._default = np.zeros((minutes, len(assets)))
         self._stored = np.zeros((minutes, len(assets)))
         self._on = np.zeros((minutes, len(assets)), dtype=np.int8)
         self._details = np.zeros((minutes, sum(len(d.details) for d in devices)))
 
-    def record(self, minute: int) -> None:
-        """Take down the devices' states at the end of `minute`."""
+    def record(self, minute: int, default_mw: Sequence[float]) -> None:
+        """Take down the devices' states at the end of `minute`, and what each would have done by itself in it."""
         at = minute - self._first
         states = [d.state for d in self._devices]
         self._power[at] = [s.power_mw for s in states]
+        self._default[at] = default_mw
         self._stored[at] = [s.stored_mwh for s in states]
         self._on[at] = [s.on for s in states]
         self._details[at] = [value for d in self._devices for value in d.detail()]
@@ -52,6 +54,7 @@ class Recorder:
         return {
             "starts": [text_of(m * MINUTE_S) for m in range(first, last)],
             "power_mw": self._columns(power),
+            "default_mw": self._columns(self._default[part]),
             "q_mvar": self._columns(power * tan_phi),
             "stored_mwh": self._columns(self._stored[part]),
             "on": self._columns(self._on[part]),

@@ -16,6 +16,7 @@ from vpp.service import dr
 from vpp.service.portfolio import EventPlan
 from vpp.service.statements import settle_event
 from vpp.service.system import System
+from vpp.service.truth import true_delivery
 
 
 @dataclass
@@ -80,4 +81,5 @@ class EventClock:
                 self.waiting.append(event.id)
                 self.system.store.alarms.raise_("settlement", f"{event.id} waits for its meter: {why}", now)
             return
+        self.system.store.settings.put(f"truth:{event.id}", true_delivery(self.system, event))
         self.settled.append(event.id)

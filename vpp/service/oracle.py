@@ -36,16 +36,17 @@ def perfect_foresight(system: System, truth: Truth, initial: Mapping[str, AssetS
     return plan_of(s, exposure_of(s)).solution
 
 
-def oracle_cost(system: System, solution: Solution, truth: Truth, initial: Mapping[str, AssetState]) -> float:
-    """Money spent by the oracle, with the change of stored energy at the stated price as everywhere."""
+def oracle_cost(
+    system: System, solution: Solution, truth: Truth, initial: Mapping[str, AssetState]
+) -> dict[str, float]:
+    """Money spent by the oracle by term, with the change of stored energy at the stated price as everywhere."""
     stated, schedule = system.market.stored_energy_eur_per_mwh, solution.schedule
-    spent = solution.objective - solution.costs.get("stored_energy", 0.0)
     used = sum(
         stated[a.kind] * (initial[a.id].stored_mwh - float(schedule.stored_mwh[a.id][-1]))
         for a in system.portfolio.assets
         if a.kind in stated
     )
-    return spent + used - _income(system, truth)
+    return dict(solution.costs) | {"stored_energy": used, "events": -_income(system, truth)}
 
 
 def _income(system: System, truth: Truth) -> float:

@@ -23,7 +23,6 @@ from vpp.service.truth import (
     read_truth,
     realised_cost,
     realised_violation_minutes,
-    true_delivery,
 )
 from vpp.service.virtual import PlantPlan, launch
 
@@ -45,7 +44,7 @@ class Evaluation:
     cost: Mapping[str, float]
     cost_idle: Mapping[str, float]
     oracle: Solution | None
-    cost_oracle: float | None
+    cost_oracle: Mapping[str, float] | None
     violation_minutes: int
 
 
@@ -61,14 +60,12 @@ def idle_truth(sim: Simulation, directory: Path) -> Truth:
 
 
 def evaluate(sim: Simulation, oracle: bool, progress: Progress) -> Evaluation:
-    """Everything that is computed after the fact; stores the true delivery of events."""
+    """Everything that is computed after the fact."""
     steps = 4 + oracle
     progress("evaluation", 0, steps)
     truth = read_truth(sim.system, sim.link, sim.start, sim.end)
     idle = idle_truth(sim, sim.directory / "idle")
     progress("evaluation", 1, steps)
-    for event, delivered in true_delivery(sim.system, truth, idle).items():
-        sim.system.store.settings.put(f"truth:{event}", delivered)
     cost = realised_cost(sim.system, truth, sim.initial, firm=True, events=True)
     cost_idle = realised_cost(sim.system, idle, sim.initial, firm=False, events=False)
     progress("evaluation", 2, steps)
@@ -93,13 +90,15 @@ def summary(sim: Simulation, found: Evaluation) -> dict[str, Any]:
     """The JSON of `vpp simulate`."""
     store, cost = sim.system.store, sum(found.cost.values())
     cost_idle = sum(found.cost_idle.values())
+    cost_oracle = sum(found.cost_oracle.values()) if found.cost_oracle is not None else None
     captured = None
-    if found.cost_oracle is not None and cost_idle != found.cost_oracle:
-        captured = (cost_idle - cost) / (cost_idle - found.cost_oracle)
+    if cost_oracle is not None and cost_idle != cost_oracle:
+        captured = (cost_idle - cost) / (cost_idle - cost_oracle)
     return {
-        "cost": cost, "cost_idle": cost_idle, "cost_oracle": found.cost_oracle, "captured_value": captured,
+        "cost": cost, "cost_idle": cost_idle, "cost_oracle": cost_oracle, "captured_value": captured,
         "currency": sim.system.portfolio.currency, "cost_terms": dict(found.cost),
         "cost_idle_terms": dict(found.cost_idle),
+        "cost_oracle_terms": dict(found.cost_oracle) if found.cost_oracle is not None else None,
         "runs": {RUN_NAMES[k]: n for k, n in store.runs.counts().items() if k in RUN_NAMES},
         "missed_cycles": sum(c.status == "missed" for c in store.runs.cycles()),
         "ladder": store.runs.ladder(), "planned_violations": planned_violations(sim),

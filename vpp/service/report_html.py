@@ -27,7 +27,7 @@ STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem a
 table{border-collapse:collapse;margin:1rem 0}
 td,th{border-bottom:1px solid #d0d7de;padding:.25rem .75rem;text-align:left}
 img{width:100%}pre{background:#f6f8fa;padding:1rem;overflow:auto}"""
-SKIPPED = ("events", "cost_terms", "cost_idle_terms")
+SKIPPED = ("events", "cost_terms", "cost_idle_terms", "cost_oracle_terms")
 
 
 def write_report(path: Path, sim: Simulation, found: Evaluation, body: dict[str, Any]) -> None:

@@ -62,7 +62,7 @@ def report(store: Store, portfolio: Portfolio, event_id: str) -> dict[str, Any]:
     body["baselines"] = {o.site: _baseline_report(store, portfolio, event, o) for o in offers}
     body["statements"] = {m: plain(statement(store, portfolio, event, m)) for m in (FIVE, TEN)}
     body["paid_by"] = CONTRACT_METHOD
-    body["true_delivery_mw"] = store.settings.get(f"truth:{event_id}")
+    body["true_delivery_mw"] = store.settings.get(f"truth:{event_id}") or None
     return body
 
 

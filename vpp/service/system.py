@@ -9,6 +9,7 @@ from typing import Protocol
 
 import numpy as np
 
+from adapters.plant_link import Minutes
 from adapters.store import Store
 from vpp.domain.command import MeterRow, Outcome
 from vpp.domain.forecast import Forecast, History
@@ -26,6 +27,7 @@ SCENARIOS = 200
 TAPS = "taps"
 RATIO_SPAN = timedelta(days=28)
 MeterSource = Callable[[datetime, datetime], Sequence[MeterRow]]
+TruthSource = Callable[[datetime, datetime], Minutes]
 
 
 class Sender(Protocol):
@@ -37,7 +39,10 @@ class Sender(Protocol):
 
 @dataclass
 class System:
-    """`reactive` holds the archive's Mvar series of the background; `meters` brings rows of [start, end)."""
+    """`reactive` holds the archive's Mvar series of the background; `meters` brings rows of [start, end).
+
+    `truth` is what a virtual plant alone can tell of them; nothing but the report of a settled call asks for it.
+    """
 
     loaded: LoadedPortfolio
     store: Store
@@ -49,6 +54,7 @@ class System:
     relay: Sender | None = None
     devices: Devices | None = None
     meters: MeterSource | None = None
+    truth: TruthSource | None = None
     epoch: int = 0
     seed: int = 1
     last_forecast: Forecast | None = field(default=None)

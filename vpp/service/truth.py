@@ -15,6 +15,7 @@ import numpy as np
 from adapters.plant_link import Minutes, PlantLink
 from dispatch.accounting import Trace, costs
 from dispatch.settlement import deviation_money
+from vpp.domain.market import Event
 from vpp.domain.portfolio import AssetState
 from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid
 from vpp.service.assemble import GENERATING
@@ -161,16 +162,17 @@ def delivered_mwh(system: System, truth: Truth) -> dict[str, float]:
     return found
 
 
-def true_delivery(system: System, truth: Truth, idle: Truth) -> dict[str, dict[str, list[float]]]:
-    """Per event and participant: MW per quarter beyond what the same devices did at their defaults."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for event in system.store.events.list(truth.grid.start, truth.grid.end):
-        grid = event_grid(event)
-        answers = system.store.events.acceptances(event.id)
-        by_participant = {}
-        for order in orders_of(event, system.store.events.offers(event.id), answers):
-            rows = [system.portfolio.index[a] for a in order.assets]
-            extra = truth.power_mw[rows].sum(axis=0) - idle.power_mw[rows].sum(axis=0)
-            by_participant[order.participant] = grid.sample(truth.grid, extra).tolist()
-        found[event.id] = by_participant
+def true_delivery(system: System, event: Event) -> dict[str, list[float]]:
+    """Per participant: MW per quarter beyond what the same devices would have done at their defaults.
+
+    Empty without a virtual plant, which alone knows both.
+    """
+    if system.truth is None:
+        return {}
+    grid, found = event_grid(event), {}
+    minutes, fine = system.truth(event.start, event.end), TimeGrid.between(event.start, event.end, MINUTE)
+    answers = system.store.events.acceptances(event.id)
+    for order in orders_of(event, system.store.events.offers(event.id), answers):
+        extra = sum((minutes.power_mw[a] - minutes.default_mw[a] for a in order.assets), np.zeros(fine.n))
+        found[order.participant] = grid.sample(fine, extra).tolist()
     return found

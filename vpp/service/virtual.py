@@ -110,4 +110,4 @@ def find(directory: Path) -> PlantLink | None:
 def wire(system: System, link: PlantLink, directory: Path, redis_url: str | None = None) -> None:
     """Let the service command the plant's devices, through Redis where a server is given, and read its meters."""
     connect_field(system, link.hello().devices, directory / "device-log.db", redis_url)
-    system.meters = link.meters
+    system.meters, system.truth = link.meters, link.minutes
