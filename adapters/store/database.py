@@ -32,7 +32,7 @@ class Database:
     """An engine with explicit read and write transactions."""
 
     def __init__(self, url: str) -> None:
-        """`url` as SQLAlchemy reads it, or the path of an SQLite file."""
+        """`url` as SQLAlchemy reads it, or the path of an SQLite file. Raises InputFaults for another program's."""
         self.url = url if "://" in url else f"sqlite:///{url}"
         self.engine = _engine(self.url)
         self._writer = self.engine.execution_options(writes=True)
@@ -93,15 +93,25 @@ class Database:
 
 def holds_record(path: Path) -> bool:
     """Whether the SQLite file `path` holds our tables; nothing is written. Raises InputFaults for no SQLite file."""
+    return "alembic_version" in _tables(path)
+
+
+def require_ours_or_new(path: Path) -> None:
+    """Raises InputFaults where the SQLite file `path` belongs to another program; it is left as it is."""
+    if path.is_file() and (tables := _tables(path)) and "alembic_version" not in tables:
+        raise InputFaults([Fault(str(path), "", f"holds no record of ours but the table {min(tables)}")])
+
+
+def _tables(path: Path) -> set[str]:
     try:
         connection = sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)
         try:
-            found = connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").fetchone()
+            found = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
         finally:
             connection.close()
     except sqlite3.DatabaseError as error:
         raise InputFaults([Fault(str(path), "", UNUSABLE.get(error.sqlite_errorcode, str(error)))]) from error
-    return found is not None
+    return {name for (name,) in found}
 
 
 def change_version(connection: Connection, revision: str) -> None:
@@ -127,6 +137,7 @@ def _engine(url: str) -> Engine:
     if engine.dialect.name == "sqlite":
         if engine.url.database:
             Path(engine.url.database).parent.mkdir(parents=True, exist_ok=True)
+            require_ours_or_new(Path(engine.url.database))
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_sqlite)
     return engine

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import sqlite3
 from pathlib import Path
 
 import pytest
@@ -80,3 +81,15 @@ def test_a_file_that_is_no_database_is_a_fault_of_the_input(tmp_path: Path) -> N
     path.write_text("not a database, and long enough to be read as a header of one hundred bytes" * 2)
     with pytest.raises(InputFaults, match="is no SQLite file"):
         open_store(path)
+
+
+def test_a_database_of_another_program_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "diary.db"
+    with sqlite3.connect(path) as connection:
+        connection.execute("CREATE TABLE diary (day TEXT)")
+    connection.close()
+    before = path.read_bytes()
+    with pytest.raises(InputFaults, match="holds no record of ours but the table diary"):
+        open_store(path)
+    assert path.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [path]

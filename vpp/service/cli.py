@@ -208,7 +208,7 @@ def _say_simulation(console: Console, body: dict[str, Any]) -> None:
     table = Table(title="Simulated")
     table.add_column("")
     table.add_column("value")
-    skipped = ("events", "cost_terms", "cost_idle_terms")
+    skipped = ("events", "cost_terms", "cost_idle_terms", "cost_oracle_terms")
     for name, value in body.items():
         if name not in skipped:
             table.add_row(name, f"{value:,.2f}" if isinstance(value, float) else str(value))
