@@ -1,4 +1,4 @@
-"""Mills of one silo follow a wish together: the forward rule of the kind `process`.
+"""Process: mills of one silo follow a wish together.
 
 At each step a mill that its interlock holds keeps running. The others run where they are wished to, the
 running ones first, as long as the crew is large enough, starts are left for the day, and everything
@@ -14,11 +14,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from dispatch.follow.tools import EPS
 from dispatch.wish import Path, Switch, Wish
 from vpp.domain.time import Array
 
-EPS = 1e-9
 DAY_MIN = 1440
+
+
+def follow(wishes: Sequence[Wish]) -> list[Path]:
+    """Silo by silo."""
+    silos: dict[str, list[Wish]] = {}
+    for wish in wishes:
+        silos.setdefault(wish.asset.params.silo.id, []).append(wish)
+    paths = {
+        wish.asset.id: path for group in silos.values() for wish, path in zip(group, _mills(group), strict=True)
+    }  # fmt: skip
+    return [paths[wish.asset.id] for wish in wishes]
 
 
 @dataclass
@@ -83,7 +94,7 @@ class _Silo:
         return float(self.content + self.hours[t] * (made - self.shipped[t])) < least_t - EPS
 
 
-def mills(wishes: Sequence[Wish]) -> list[Path]:
+def _mills(wishes: Sequence[Wish]) -> list[Path]:
     """What the mills of one silo will do, in the order given."""
     silo, steps = _Silo.of(wishes), wishes[0].grid.n
     starts = np.zeros((len(wishes), int(silo.times[-1]) // DAY_MIN + 1))

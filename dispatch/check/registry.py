@@ -1,0 +1,19 @@
+"""How a finished plan of each kind is recomputed: one line a kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from dispatch.check import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.check.tools import Plan, Recomputed, alone
+
+RECOMPUTE: dict[str, Callable[[Sequence[Plan]], list[Recomputed]]] = {
+    "battery": alone(battery.recompute),
+    "curtailable": alone(curtailable.recompute),
+    "fixed_load": alone(fixed_load.recompute),
+    "price_elastic": alone(price_elastic.recompute),
+    "chp": alone(chp.recompute),
+    "thermal_store": alone(thermal_store.recompute),
+    "process": process.recompute,
+}
+"""Rules over all plans of a kind, answers in their order."""
