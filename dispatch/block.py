@@ -13,16 +13,17 @@ x in [lower, upper], the objective is the sum of cost * x + offset, and money sp
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.errors import Fault
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 INF = float("inf")
@@ -138,12 +139,38 @@ class Kind(Protocol):
     Params: type
     INPUTS: tuple[str, ...]
     """Exogenous inputs every asset of the kind needs in `Context.inputs`."""
+    CONTROL: Control
+    """How an asset is controlled unless its entry says otherwise."""
+    GENERATES: bool
+    """Whether it feeds in; the others pay the grid fee on what they consume."""
+    FOLLOWS: Mapping[str, float]
+    """MW of injection per unit of each input that the asset follows by itself; what it offers (positive)
+    can be limited by a command, what it takes (negative) cannot."""
+    NEVER_OFF: str
+    """Why an asset that takes power commands cannot be held at zero; empty where it can."""
 
     def block(self, fleet: Sequence[Asset], context: Context) -> Block:
         """The physics of `fleet` over `context.grid`."""
 
     def default_mw(self, asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
         """Injection (T,) the device falls back to when it hears nothing."""
+
+    def merit_mw(
+        self, asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+    ) -> Array:
+        """Injection (T,) the asset would choose if it saw nothing but the price; `default` is that of `default_mw`."""
+
+    def reach_mw(self, params: Any) -> tuple[float, float] | None:
+        """(lowest, highest) injection a command can ask for; None for an asset that takes no power command."""
+
+    def window(self, params: Any) -> tuple[float, float] | None:
+        """Bounds of the content of an asset's own store, MWh in the kind's own energy; None without one."""
+
+    def store(self, asset: Asset) -> tuple[str, float] | None:
+        """Name and capacity, MWh in the kind's own energy, of the store an asset works on, alone or with others."""
+
+    def fleet_faults(self, assets: Sequence[Asset], stored_mwh: Mapping[str, float]) -> Iterable[Fault]:
+        """What is wrong between assets of the kind, `stored_mwh` being what each begins with."""
 
 
 def eye(n: int) -> sp.csr_array:

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from dispatch.assets.price_elastic import expected_response
 from dispatch.block import INF
 from dispatch.follow import follow
 from dispatch.registry import KINDS
@@ -61,7 +60,7 @@ def last_good(
     for asset, default in zip(assets, _defaults(assets, states, inputs, grid), strict=True):
         wish = planned.get(asset.id, np.full(grid.n, np.nan))
         ended = ~np.isfinite(wish)
-        wishes.append(np.where(ended & (asset.kind != "price_elastic"), default, wish))
+        wishes.append(np.where(ended & (KINDS[asset.kind].CONTROL != "price"), default, wish))
     return _followed(assets, states, inputs, grid, wishes, limits)
 
 
@@ -76,31 +75,7 @@ def merit_order(
     """Every asset by its own marginal cost against the price."""
     defaults = _defaults(assets, states, inputs, grid)
     wishes = [
-        _by_price(asset, default, inputs[asset.id], grid, price_eur_per_mwh)
+        KINDS[asset.kind].merit_mw(asset, default, inputs[asset.id], grid, price_eur_per_mwh)
         for asset, default in zip(assets, defaults, strict=True)
     ]
     return _followed(assets, states, inputs, grid, wishes, limits)
-
-
-def _by_price(asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price: Array) -> Array:
-    """The power (T,) one asset would choose if it saw nothing but the price."""
-    q, wish = asset.params, default
-    if asset.kind == "battery":
-        low, high = np.quantile(price, 0.25), np.quantile(price, 0.75)
-        worth = high * q.charge_efficiency * q.discharge_efficiency - low > 2.0 * q.wear_eur_per_mwh
-        wish = np.where(price <= low, -q.power_mw, np.where(price >= high, q.power_mw, 0.0)) * worth
-    elif asset.kind == "chp":
-        saved_fuel = q.heat_mw_per_mw / q.boiler_efficiency
-        marginal = q.fuel_price_eur_per_mwh * (q.fuel_mw_per_mw - saved_fuel)
-        wish = np.where(price > marginal, q.power_mw, 0.0)
-    elif asset.kind == "process":
-        running = float(np.sum((default < 0.0) * grid.hours))
-        order = np.argsort(price, kind="stable")
-        chosen = np.zeros(grid.n, dtype=bool)
-        chosen[order] = np.cumsum(grid.hours[order]) <= running + 1e-9
-        wish = -q.power_mw * chosen
-    elif asset.kind == "curtailable":
-        wish = np.where(price > -q.curtailment_cost_eur_per_mwh, inputs["available_mw"], 0.0)
-    elif asset.kind == "price_elastic":
-        wish = -expected_response(q, inputs["load_mw"], price, grid.hours)
-    return np.asarray(wish, dtype=float)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
 from dispatch.block import Context
-from vpp.domain.errors import DataGap
+from vpp.domain.errors import DataGap, Fault
 from vpp.domain.portfolio import Asset
 from vpp.domain.time import Array
 
@@ -48,3 +48,8 @@ def available(fleet: Sequence[Asset], context: Context) -> Array:
     """(n, 1) 1 for an asset in service, 0 for one whose last state says it is not; unknown counts as in service."""
     states = (context.states.get(asset.id) for asset in fleet)
     return np.array([s is None or s.available for s in states], dtype=float).reshape(-1, 1)
+
+
+def no_fleet_faults(assets: Sequence[Asset], stored_mwh: Mapping[str, float]) -> Iterable[Fault]:
+    """`fleet_faults` of a kind whose assets share nothing."""
+    return ()

@@ -24,13 +24,18 @@ import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _store
-from dispatch.assets._inputs import available, ids, parameter, stored
+from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, stack
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "battery"
 INPUTS: tuple[str, ...] = ()
+CONTROL: Control = "continuous"
+GENERATES = False
+FOLLOWS: Mapping[str, float] = {}
+NEVER_OFF = ""
+fleet_faults = no_fleet_faults
 
 CHARGE, DISCHARGE, CONTENT, END = range(4)
 
@@ -92,6 +97,32 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
     """At rest, (T,) zeros."""
     return np.zeros(grid.n)
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """The energy window, MWh."""
+    return params.soc_min * params.capacity_mwh, params.soc_max * params.capacity_mwh
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """Its cells, MWh."""
+    return asset.id, float(asset.params.capacity_mwh)
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """Plus and minus the rating."""
+    return -params.power_mw, params.power_mw
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """Full charge in the cheapest quarter of the steps and full discharge in the dearest, where that pays, (T,)."""
+    q: Params = asset.params
+    low, high = np.quantile(price_eur_per_mwh, 0.25), np.quantile(price_eur_per_mwh, 0.75)
+    worth = high * q.charge_efficiency * q.discharge_efficiency - low > 2.0 * q.wear_eur_per_mwh
+    sold = np.where(price_eur_per_mwh >= high, q.power_mw, 0.0)
+    return np.asarray(np.where(price_eur_per_mwh <= low, -q.power_mw, sold) * worth, dtype=float)
 
 
 def _flat(values: Array, steps: int) -> Array:

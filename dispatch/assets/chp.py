@@ -30,14 +30,19 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _commitment, _store
 from dispatch.assets._commitment import Machines, before_matrix
-from dispatch.assets._inputs import ids, parameter, stored, trajectories
+from dispatch.assets._inputs import ids, no_fleet_faults, parameter, stored, trajectories
 from dispatch.assets._store import End, diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, eye, stack
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "chp"
 INPUTS = ("heat_demand_mw_th",)
+CONTROL: Control = "continuous"
+GENERATES = True
+FOLLOWS: Mapping[str, float] = {}
+NEVER_OFF = ""
+fleet_faults = no_fleet_faults
 PENALTY_EUR_PER_MWH_TH = 1000.0
 MOST_HEAT_AND_POWER_PER_FUEL = 1.1
 ON, START, STOP, POWER, BOILER, STORE, UNMET, DUMPED, END = range(9)
@@ -222,6 +227,30 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
     goal = (demand - p.heat_no_load_mw) / p.heat_mw_per_mw if p.heat_mw_per_mw else np.full(grid.n, p.power_mw)
     before = float(np.clip(state.power_mw, p.min_power_mw, p.power_mw)) if state is not None and was_on else 0.0
     return _ramped(np.clip(goal, p.min_power_mw, p.power_mw), on, before, p, grid)
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """The heat store, MWh thermal."""
+    return 0.0, params.store_mwh_th
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """The heat store, MWh thermal."""
+    return asset.id, float(asset.params.store_mwh_th)
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """Off to the rating."""
+    return 0.0, params.power_mw
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """Full power where the price beats the fuel, less what the boiler need not burn, (T,)."""
+    q: Params = asset.params
+    marginal = q.fuel_price_eur_per_mwh * (q.fuel_mw_per_mw - q.heat_mw_per_mw / q.boiler_efficiency)
+    return np.asarray(np.where(price_eur_per_mwh > marginal, q.power_mw, 0.0), dtype=float)
 
 
 def _ramped(goal: Array, on: NDArray[np.bool_], before: float, p: Params, grid: TimeGrid) -> Array:

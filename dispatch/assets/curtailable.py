@@ -17,13 +17,18 @@ from typing import Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
-from dispatch.assets._inputs import available, ids, trajectories
+from dispatch.assets._inputs import available, ids, no_fleet_faults, trajectories
 from dispatch.block import Block, Columns, Context, Rows, eye, stack
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "curtailable"
 INPUTS = ("available_mw",)
+CONTROL: Control = "continuous"
+GENERATES = True
+FOLLOWS: Mapping[str, float] = {"available_mw": 1.0}
+NEVER_OFF = ""
+fleet_faults = no_fleet_faults
 POWER, CURTAILED = range(2)
 
 
@@ -61,6 +66,29 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
     offered = np.asarray(inputs["available_mw"], dtype=float)[None, :]
     given: Array = in_service * _limit((asset,), offered)[0]
     return given
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """It stores nothing."""
+    return None
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """It has none."""
+    return None
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """Nothing to the rating."""
+    return 0.0, params.capacity_mw
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """All that is available where the price covers what curtailing would cost, (T,)."""
+    paying = price_eur_per_mwh > -asset.params.curtailment_cost_eur_per_mwh
+    return np.asarray(np.where(paying, inputs["available_mw"], 0.0), dtype=float)
 
 
 def _limit(fleet: Sequence[Asset], offered_mw: Array) -> Array:

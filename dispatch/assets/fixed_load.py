@@ -13,13 +13,18 @@ import numpy as np
 import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field
 
-from dispatch.assets._inputs import ids, trajectories
+from dispatch.assets._inputs import ids, no_fleet_faults, trajectories
 from dispatch.block import Block, Columns, Context, eye
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "fixed_load"
 INPUTS = ("load_mw",)
+CONTROL: Control = "none"
+GENERATES = False
+FOLLOWS: Mapping[str, float] = {"load_mw": -1.0}
+NEVER_OFF = ""
+fleet_faults = no_fleet_faults
 
 
 class Params(BaseModel):
@@ -40,3 +45,25 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
     """The load as injection, (T,)."""
     return -np.asarray(inputs["load_mw"], dtype=float)
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """It stores nothing."""
+    return None
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """It has none."""
+    return None
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """It takes no power command."""
+    return None
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """What it does anyway, (T,)."""
+    return default

@@ -34,13 +34,18 @@ import numpy as np
 import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field
 
-from dispatch.assets._inputs import ids, parameter, trajectories
+from dispatch.assets._inputs import ids, no_fleet_faults, parameter, trajectories
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, eye, stack
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "price_elastic"
 INPUTS = ("load_mw",)
+CONTROL: Control = "price"
+GENERATES = False
+FOLLOWS: Mapping[str, float] = {"load_mw": -1.0}
+NEVER_OFF = ""
+fleet_faults = no_fleet_faults
 SEGMENTS = 6
 CONSUMED, MOVED, REDUCED, ADDED = range(4)
 
@@ -100,6 +105,28 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
     """The reference load as injection, (T,)."""
     default: Array = -np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
     return default
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """It stores nothing."""
+    return None
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """It has none."""
+    return None
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """It takes no power command."""
+    return None
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """What it answers to the price itself, (T,)."""
+    return -expected_response(asset.params, inputs["load_mw"], price_eur_per_mwh, grid.hours)
 
 
 def extremes(asset: Asset, inputs: Mapping[str, Array]) -> tuple[Array, Array]:

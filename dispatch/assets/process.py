@@ -24,7 +24,7 @@ The state `stored_mwh` of a mill is its silo's content divided by the number of 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,11 +37,15 @@ from dispatch.assets._inputs import ids, parameter, stored, trajectories
 from dispatch.assets._store import diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, EndValue, Reader, Rows, eye, stack
 from vpp.domain.errors import Fault, InputFaults
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "process"
 INPUTS = ("shipments_t_per_h", "rota")
+CONTROL: Control = "request"
+GENERATES = False
+FOLLOWS: Mapping[str, float] = {}
+NEVER_OFF = ""
 DAY_MIN = 1440.0
 ON, START, STOP, CONTENT, MISSED, SPILLED, END = range(7)
 
@@ -245,3 +249,48 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
     in_service = 1.0 if state is None or state.available else 0.0
     injection: Array = -p.power_mw * in_service * np.asarray(inputs["rota"], dtype=float)
     return injection
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """None of its own: the silo's window holds for all its mills together, see `fleet_faults`."""
+    return None
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """The silo, MWh of electricity."""
+    silo: Silo = asset.params.silo
+    return silo.id, silo.capacity_t * silo.mwh_per_t
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """Running or off."""
+    return -params.power_mw, 0.0
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """As many hours as the rota runs, in the cheapest steps, (T,)."""
+    running = float(np.sum((default < 0.0) * grid.hours))
+    order = np.argsort(price_eur_per_mwh, kind="stable")
+    chosen = np.zeros(grid.n, dtype=bool)
+    chosen[order] = np.cumsum(grid.hours[order]) <= running + 1e-9
+    return np.asarray(-asset.params.power_mw * chosen, dtype=float)
+
+
+def fleet_faults(assets: Sequence[Asset], stored_mwh: Mapping[str, float]) -> Iterator[Fault]:
+    """Mills of one silo must describe the same silo and ship the same; its content must fit into it."""
+    groups: dict[str, list[Asset]] = {}
+    for asset in assets:
+        groups.setdefault(asset.params.silo.id, []).append(asset)
+    for first, *others in groups.values():
+        for mill in others:
+            if mill.params.silo != first.params.silo:
+                yield Fault(mill.id, "silo", f"{mill.params.silo.id} is described otherwise at {first.id}")
+            if mill.inputs["shipments_t_per_h"] != first.inputs["shipments_t_per_h"]:
+                yield Fault(mill.id, "inputs.shipments_t_per_h", f"differs from that of {first.id}, same silo")
+        silo: Silo = first.params.silo
+        tonnes = sum(stored_mwh[m.id] for m in (first, *others)) / silo.mwh_per_t
+        if not silo.min_t <= round(tonnes, 6) <= silo.capacity_t:
+            limits = f"{silo.min_t:g} to {silo.capacity_t:g} t"
+            yield Fault(first.id, "initial.stored_mwh", f"silo {silo.id} holds {tonnes:g} t, outside {limits}")

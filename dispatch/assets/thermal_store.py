@@ -24,14 +24,19 @@ import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _store
-from dispatch.assets._inputs import available, ids, parameter, stored, trajectories
+from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored, trajectories
 from dispatch.assets._store import diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, eye, stack
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "thermal_store"
 INPUTS = ("heat_mw_th", "ambient_c")
+CONTROL: Control = "continuous"
+GENERATES = False
+FOLLOWS: Mapping[str, float] = {}
+NEVER_OFF = "a cooling plant must keep its temperature"
+fleet_faults = no_fleet_faults
 PENALTY_EUR_PER_MWH_TH = 1000.0
 HOTTEST_AMBIENT_C = 45.0
 POWER, COLD, OVERHEAT, OVERCOOL, END = range(5)
@@ -147,3 +152,25 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
     power = np.clip(needed / p.cop(np.asarray(inputs["ambient_c"], dtype=float)), p.min_power_mw, p.max_power_mw)
     injection: Array = -power
     return injection
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """The cold store, MWh thermal."""
+    return 0.0, params.store_mwh_th
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """The cold store, MWh thermal."""
+    return asset.id, float(asset.params.store_mwh_th)
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """Its largest to its smallest consumption."""
+    return -params.max_power_mw, -params.min_power_mw
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """The default, (T,): what keeps the content is safe at any price."""
+    return default

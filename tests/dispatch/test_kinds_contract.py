@@ -6,7 +6,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import date
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -17,7 +17,7 @@ from dispatch.registry import KINDS
 from tests.dispatch.block_solver import solve_block
 from tests.dispatch.oracle_tools import asset_of, grid_of
 from vpp.domain.errors import DataGap
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 ZONE = "Europe/Berlin"
@@ -117,7 +117,9 @@ def test_the_module_is_a_kind(name: str) -> None:
     assert name == kind.NAME
     assert set(SAMPLES[name].inputs) == set(kind.INPUTS)
     assert issubclass(kind.Params, BaseModel) and kind.Params.model_config.get("frozen")
-    for method in ("block", "default_mw"):
+    assert kind.CONTROL in get_args(Control) and kind.GENERATES in (True, False) and isinstance(kind.NEVER_OFF, str)
+    assert set(kind.FOLLOWS) <= set(kind.INPUTS)
+    for method in ("block", "default_mw", "merit_mw", "reach_mw", "window", "store", "fleet_faults"):
         expected = list(inspect.signature(getattr(Kind, method)).parameters)[1:]
         assert list(inspect.signature(getattr(kind, method)).parameters) == expected
     for text in (kind.__doc__, kind.block.__doc__, kind.default_mw.__doc__, kind.Params.__doc__):

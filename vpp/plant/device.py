@@ -59,8 +59,8 @@ class Device(Protocol):
     def step(self, order: Order | None, inputs: Inputs, minute: int) -> None:
         """Move the state over the minute that starts `minute` minutes after the Unix epoch; None is the default."""
 
-    def steady_mw(self, inputs: Inputs) -> float:
-        """Default behaviour as a mean over any interval with these inputs, MW."""
+    def steady_mw(self, inputs: Inputs, minute: int) -> float:
+        """Default behaviour from `minute` on while the inputs are these, MW."""
 
     def detail(self) -> tuple[float, ...]:
         """Values of `details` over the last minute."""

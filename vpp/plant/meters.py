@@ -17,6 +17,7 @@ from vpp.plant.conditions import Conditions
 from vpp.plant.fleet import Fleet
 from vpp.plant.moments import QUARTER_S, text_of
 from vpp.plant.spec import Spec
+from vpp.plant.truth import MINUTES
 
 Row = tuple[str, str, int, float]
 
@@ -36,7 +37,7 @@ class Meters:
         self.until = self.first
         for k in range(self.first, self.start):
             inputs = conditions.quarter(k)
-            self.record(k, np.array([d.steady_mw(i) for d, i in zip(fleet.devices, inputs, strict=True)]))
+            self.record(k, np.array([d.steady_mw(i, k * MINUTES) for d, i in zip(fleet.devices, inputs, strict=True)]))
 
     def record(self, k: int, mean_mw: Array) -> None:
         """Close quarter `k` with the mean of each device, MW (N,)."""

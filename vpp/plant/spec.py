@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,27 +14,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationErro
 
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.time import QUARTER
-from vpp.plant.devices import battery, chp, cooling, fixed, generation, mill, price_taker
+from vpp.plant.kinds import DEVICES
+from vpp.plant.making import Randomness
 
-PARAMS: Mapping[str, type[BaseModel]] = {
-    "battery": battery.Params,
-    "curtailable": generation.Params,
-    "fixed_load": fixed.Params,
-    "price_elastic": price_taker.Params,
-    "chp": chp.Params,
-    "process": mill.Params,
-    "thermal_store": cooling.Params,
-}
-INPUTS: Mapping[str, tuple[str, ...]] = {
-    "battery": (),
-    "curtailable": ("available_mw",),
-    "fixed_load": ("load_mw",),
-    "price_elastic": ("load_mw",),
-    "chp": ("heat_demand_mw_th",),
-    "process": ("shipments_t_per_h", "rota"),
-    "thermal_store": ("heat_mw_th", "ambient_c"),
-}
-STORES = frozenset({"battery", "chp", "process", "thermal_store"})
 MOST_UNITS = 247
 
 
@@ -72,16 +54,6 @@ class StateSpec(Strict):
     stored_mwh: float = 0.0
     on: bool = False
     minutes_in_state: int = Field(1_000_000, ge=0)
-
-
-class Randomness(Strict):
-    """`price_taker_sigma` replaces each price-taker's own; noise is relative to the quarter's mean."""
-
-    price_taker_sigma: float | None = Field(None, ge=0)
-    request_failure: float = Field(0.02, ge=0, le=1)
-    request_share_low: float = Field(0.4, ge=0, le=1)
-    load_noise: float = Field(0.01, ge=0)
-    generation_noise: float = Field(0.03, ge=0)
 
 
 class Spec(Strict):
@@ -136,11 +108,11 @@ def _param_faults(assets: Iterable[Any]) -> Iterator[Fault]:
         if not isinstance(asset, dict) or not isinstance(asset.get("params"), dict):
             continue
         where, kind = str(asset.get("id", "?")), str(asset.get("kind"))
-        if kind not in PARAMS:
+        if kind not in DEVICES:
             yield Fault(where, "kind", f"unknown kind {kind!r}")
             continue
         try:
-            PARAMS[kind].model_validate(asset["params"])
+            DEVICES[kind].Params.model_validate(asset["params"])
         except ValidationError as error:
             yield from _faults_of(f"{where}/params", error)
 
@@ -154,10 +126,11 @@ def _cross_faults(spec: Spec) -> Iterator[Fault]:
             yield Fault(site, "assets", f"{n} devices, a Modbus server has {MOST_UNITS} units")
     yield from (Fault(i, "initial", "unknown asset") for i in spec.initial if i not in ids)
     for asset in spec.assets:
-        for name in INPUTS.get(asset.kind, ()):
+        kind = DEVICES.get(asset.kind)
+        for name in kind.INPUTS if kind else ():
             if name not in asset.inputs:
                 yield Fault(asset.id, f"inputs.{name}", "missing")
-        if asset.kind in STORES and asset.id not in spec.initial:
+        if kind and kind.STORES and asset.id not in spec.initial:
             yield Fault(asset.id, "initial", "a device with a store needs its initial state")
         if not (spec.devices_dir / f"{asset.profile}.yaml").is_file():
             yield Fault(asset.id, "profile", f"no file {asset.profile}.yaml in {spec.devices_dir}")

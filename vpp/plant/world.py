@@ -75,11 +75,11 @@ class World:
         if at == 0:
             self._inputs = self._conditions.minutes(k)
         inputs = self._inputs[at]
-        default_mw = [d.steady_mw(known) for d, known in zip(self._fleet.devices, inputs, strict=True)]
+        default_mw = [d.steady_mw(known, self.minute) for d, known in zip(self._fleet.devices, inputs, strict=True)]
         for device, order, known in zip(self._fleet.devices, self._orders(), inputs, strict=True):
             device.step(order, known, self.minute)
-        for silo, first in self._fleet.silos:
-            silo.ship(inputs[first]["shipments_t_per_h"])
+        for shared, first in self._fleet.shared:
+            shared.end_minute(inputs[first])
         self.record.record(self.minute, default_mw)
         self.minute += 1
         if at == MINUTES - 1:

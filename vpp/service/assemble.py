@@ -20,7 +20,6 @@ from vpp.service.situation import Call, GridSide, Situation, UnitPosition
 
 ALL_AT_DEFAULT = "all_devices_at_default"
 PRICE_TAKERS_TOGETHER = "all_price_takers_together"
-GENERATING = ("curtailable", "chp")
 UNCURTAILED_MW = 1e-3
 BELOW_ANYTHING_MW = 1e3
 
@@ -43,7 +42,7 @@ def blocks(s: Situation) -> list[Block]:
     ]
     found += [_given(name, mw) for name, mw in s.given_mw.items()]
     found += [_energy(s, unit, ids) for unit in s.positions]
-    consumers = tuple(a.id for a in s.portfolio.assets if a.kind not in GENERATING)
+    consumers = tuple(a.id for a in s.portfolio.assets if not KINDS[a.kind].GENERATES)
     found.append(grid_fee(consumers, ids, s.grid, s.fee_eur_per_mwh))
     return found + [_order(s, call, ids) for call in s.calls]
 
@@ -140,14 +139,15 @@ def scenarios_of(s: Situation, power_mw: Array) -> Scenarios | None:
     shape = (draws.shape[0], len(s.portfolio.assets), s.grid.n)
     available, deviation = np.full(shape, np.inf), np.zeros(shape)
     for i, asset in enumerate(s.portfolio.assets):
-        for name, given in asset.inputs.items():
-            if given.series is None:
+        for name, sign in KINDS[asset.kind].FOLLOWS.items():
+            given = asset.inputs.get(name)
+            if given is None or given.series is None:
                 continue
             drawn = given.scale * draws[:, s.forecast.index[given.series]]
-            if name == "available_mw":
-                free = power_mw[i] >= s.inputs[asset.id][name] - UNCURTAILED_MW
-                available[:, i] = np.where(free, np.inf, drawn)
-                deviation[:, i] = np.where(free, drawn - power_mw[i], 0.0)
-            elif name == "load_mw":
-                deviation[:, i] = given.scale * expected[s.forecast.index[given.series]] - drawn
+            if sign > 0.0:
+                free = power_mw[i] >= sign * s.inputs[asset.id][name] - UNCURTAILED_MW
+                available[:, i] = np.where(free, np.inf, sign * drawn)
+                deviation[:, i] = np.where(free, sign * drawn - power_mw[i], 0.0)
+            else:
+                deviation[:, i] += sign * (drawn - given.scale * expected[s.forecast.index[given.series]])
     return Scenarios(p, q, available, deviation)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,11 +11,10 @@ from pydantic import BaseModel, ValidationError
 
 from adapters.profiles import load_profiles, load_signs
 from vpp.domain.errors import Fault, InputFaults
-from vpp.domain.portfolio import Asset, Control, Input
+from vpp.domain.portfolio import Asset, Input
 from vpp.service.portfolio_files import AssetFile, InputFile
 from vpp.service.yaml_files import explained, non_finite
 
-CONTROL: Mapping[str, Control] = {"process": "request", "price_elastic": "price", "fixed_load": "none"}
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 ORDERED = (
     ("min_power_mw", "power_mw"),
@@ -126,17 +124,7 @@ def _references(entry: AssetFile, known: Known) -> Iterator[Fault]:
         yield Fault(entry.id, "device", f"unknown device profile {entry.device}")
 
 
-def _window(params: Any) -> tuple[float, float] | None:
-    """Bounds of the content of an asset's own store, MWh; None where it has none of its own."""
-    if hasattr(params, "soc_min") and hasattr(params, "capacity_mwh"):
-        return params.soc_min * params.capacity_mwh, params.soc_max * params.capacity_mwh
-    if hasattr(params, "store_mwh_th"):
-        return 0.0, params.store_mwh_th
-    return None
-
-
-def _initial(entry: AssetFile, params: Any) -> Iterator[Fault]:
-    window = _window(params)
+def _initial(entry: AssetFile, window: tuple[float, float] | None) -> Iterator[Fault]:
     stored = entry.initial.stored_mwh
     if window is not None and not window[0] - TOLERANCE_MWH <= stored <= window[1] + TOLERANCE_MWH:
         low, high = window
@@ -157,32 +145,19 @@ def build_asset(entry: AssetFile, kinds: Mapping[str, Any], known: Known, faults
     params = parameters(kind, entry.id, entry.params, faults)
     inputs = _inputs(entry.id, kind, entry.inputs, faults)
     if params is not None:
-        faults += _initial(entry, params)
+        faults += _initial(entry, kind.window(params))
     if len(faults) > before:
         return None
     return Asset(
         entry.id, entry.kind, entry.site, entry.metering_point, entry.node, entry.bus, params, entry.notice,
-        entry.control or CONTROL.get(entry.kind, "continuous"), entry.tan_phi, inputs,
+        entry.control or kind.CONTROL, entry.tan_phi, inputs,
     )  # fmt: skip
 
 
-def silo_faults(assets: Sequence[Asset], stored_mwh: Mapping[str, float]) -> Iterator[Fault]:
-    """Mills of one silo must describe the same silo and ship the same; its content must fit into it."""
-    groups: dict[str, list[Asset]] = defaultdict(list)
-    for asset in assets:
-        if hasattr(asset.params, "silo"):
-            groups[asset.params.silo.id].append(asset)
-    for first, *others in groups.values():
-        for mill in others:
-            if mill.params.silo != first.params.silo:
-                yield Fault(mill.id, "silo", f"{mill.params.silo.id} is described otherwise at {first.id}")
-            if mill.inputs["shipments_t_per_h"] != first.inputs["shipments_t_per_h"]:
-                yield Fault(mill.id, "inputs.shipments_t_per_h", f"differs from that of {first.id}, same silo")
-        silo = first.params.silo
-        tonnes = sum(stored_mwh[m.id] for m in (first, *others)) * 1000.0 / silo.kwh_per_t
-        if not silo.min_t <= round(tonnes, 6) <= silo.capacity_t:
-            window = f"{silo.min_t:g} to {silo.capacity_t:g} t"
-            yield Fault(first.id, "initial.stored_mwh", f"silo {silo.id} holds {tonnes:g} t, outside {window}")
+def fleet_faults(assets: Sequence[Asset], kinds: Mapping[str, Any], stored_mwh: Mapping[str, float]) -> Iterator[Fault]:
+    """What is wrong between assets of one kind, those that share a silo for one."""
+    for name in dict.fromkeys(a.kind for a in assets):
+        yield from kinds[name].fleet_faults([a for a in assets if a.kind == name], stored_mwh)
 
 
 def shared_meters(assets: Iterable[Asset]) -> Iterator[Fault]:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from dispatch.assets.price_elastic import expected_response
 from dispatch.block import EndValue
+from dispatch.registry import KINDS
 from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
@@ -138,14 +139,11 @@ def end_values(system: System, grid: TimeGrid, upper: Schedule | None) -> dict[s
 
 def _floor_mwh(asset: Asset) -> float:
     """Content below which the kind gives no energy back."""
-    if asset.kind == "battery":
-        return float(asset.params.soc_min * asset.params.capacity_mwh)
-    return 0.0
+    window = KINDS[asset.kind].window(asset.params)
+    return window[0] if window else 0.0
 
 
-def _committed(
-    system: System, grid: TimeGrid, now: datetime, upper: Schedule | None
-) -> Mapping[str, NDArray[np.int8]]:
+def _committed(system: System, grid: TimeGrid, now: datetime, upper: Schedule | None) -> Mapping[str, NDArray[np.int8]]:
     """On/off that can no longer change: what was asked for the steps inside each asset's notice."""
     last = system.store.runs.latest(INTRADAY, "roll", before=now)
     source = last.schedule if last else upper

@@ -26,7 +26,7 @@ from vpp.domain.portfolio import (
 from vpp.domain.stage import Stage, check_cascade
 from vpp.domain.time import utc
 from vpp.service import portfolio_files as files
-from vpp.service.asset_checks import CONFIG, Known, build_asset, device_profiles, shared_meters, silo_faults
+from vpp.service.asset_checks import CONFIG, Known, build_asset, device_profiles, fleet_faults, shared_meters
 from vpp.service.market_config import MarketConfig
 from vpp.service.series import load_series
 from vpp.service.yaml_files import items, raw_ids, read_mapping, validated
@@ -272,7 +272,7 @@ def _portfolio(
     assets = list({asset.id: asset for asset in built}.values())
     if raw and not raw.get("assets"):
         faults.append(Fault("portfolio.yaml", "assets", "is missing"))
-    faults += silo_faults(assets, {i: e.initial.stored_mwh for i, e in entries.items()})
+    faults += fleet_faults(assets, KINDS, {i: e.initial.stored_mwh for i, e in entries.items()})
     faults += shared_meters(assets)
     units = read(files.TradingUnitFile, "trading_units")
     faults += [Fault(u.id, "sites", f"unknown site {s}") for u in units for s in u.sites if s not in site_ids]

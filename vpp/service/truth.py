@@ -14,11 +14,11 @@ import numpy as np
 
 from adapters.plant_link import Minutes, PlantLink
 from dispatch.accounting import Trace, costs
+from dispatch.registry import KINDS
 from dispatch.settlement import deviation_money
 from vpp.domain.market import Event
 from vpp.domain.portfolio import AssetState
 from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid
-from vpp.service.assemble import GENERATING
 from vpp.service.inputs import trajectories
 from vpp.service.knowledge import positions_over, price_over
 from vpp.service.orders import event_grid, orders_of
@@ -98,7 +98,7 @@ def _energy(system: System, power: Array, quarters: TimeGrid, firm: bool) -> dic
 
 def _fees(system: System, power: Array, quarters: TimeGrid) -> float:
     fee = system.market.fee(quarters, system.portfolio.zone)
-    consuming = [i for i, a in enumerate(system.portfolio.assets) if a.kind not in GENERATING]
+    consuming = [i for i, a in enumerate(system.portfolio.assets) if not KINDS[a.kind].GENERATES]
     return float(np.maximum(-power[consuming], 0.0).sum(axis=0) @ (fee * quarters.hours))
 
 

@@ -12,6 +12,10 @@ from pydantic import Field, model_validator
 
 from vpp.domain.command import Quantity
 from vpp.plant.device import HOURS, Inputs, Order, PhysicalParams, State, clip
+from vpp.plant.making import Making
+
+INPUTS: tuple[str, ...] = ()
+STORES = True
 
 
 class Params(PhysicalParams):
@@ -64,9 +68,14 @@ class Battery:
             return p.power_mw
         return max(0.0, p.power_mw * (1.0 - held_mwh / p.capacity_mwh) / width)
 
-    def steady_mw(self, inputs: Inputs) -> float:
+    def steady_mw(self, inputs: Inputs, minute: int) -> float:
         """At rest."""
         return 0.0
 
     def detail(self) -> tuple[float, ...]:
         return ()
+
+
+def build(making: Making) -> Battery:
+    """From its parameters, in its initial state."""
+    return Battery(Params.model_validate(making.params), making.state)

@@ -15,6 +15,10 @@ from pydantic import Field, model_validator
 
 from vpp.domain.command import Quantity
 from vpp.plant.device import HOURS, Inputs, Order, PhysicalParams, State, clip, switchable
+from vpp.plant.making import Making
+
+INPUTS: tuple[str, ...] = ("heat_demand_mw_th",)
+STORES = True
 
 
 class Params(PhysicalParams):
@@ -54,7 +58,7 @@ class Chp:
         p, state = self.params, self.state
         demand = inputs["heat_demand_mw_th"]
         held = state.stored_mwh * (1.0 - p.store_loss_per_h * HOURS)
-        power = self._reachable(order.value if order else self.steady_mw(inputs))
+        power = self._reachable(order.value if order else self.steady_mw(inputs, minute))
         most = self._power_for(demand + (p.store_mwh_th - held) / HOURS)
         power = min(power, most) if most >= p.min_power_mw else 0.0
         heat = self._heat(power) if power > 0 else 0.0
@@ -90,7 +94,7 @@ class Chp:
         near = clip(target, state.power_mw - p.ramp_mw_per_min, state.power_mw + p.ramp_mw_per_min)
         return max(near, p.min_power_mw)
 
-    def steady_mw(self, inputs: Inputs) -> float:
+    def steady_mw(self, inputs: Inputs, minute: int) -> float:
         """Heat-led power."""
         p = self.params
         demand = inputs["heat_demand_mw_th"]
@@ -100,3 +104,8 @@ class Chp:
 
     def detail(self) -> tuple[float, ...]:
         return self._told
+
+
+def build(making: Making) -> Chp:
+    """From its parameters, in its initial state."""
+    return Chp(Params.model_validate(making.params), making.state)

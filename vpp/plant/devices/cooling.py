@@ -13,6 +13,10 @@ from pydantic import Field, model_validator
 
 from vpp.domain.command import Quantity
 from vpp.plant.device import HOURS, Inputs, Order, PhysicalParams, State, clip
+from vpp.plant.making import Making
+
+INPUTS: tuple[str, ...] = ("heat_mw_th", "ambient_c")
+STORES = True
 
 
 class Params(PhysicalParams):
@@ -55,7 +59,7 @@ class Cooling:
         held = state.stored_mwh * (1.0 - p.loss_per_h * HOURS)
         to_empty = (heat - held / HOURS) / self._cop
         to_full = (heat + (p.store_mwh_th - held) / HOURS) / self._cop
-        wanted = -order.value if order else -self.steady_mw(inputs)
+        wanted = -order.value if order else -self.steady_mw(inputs, minute)
         used = clip(wanted, max(p.min_power_mw, to_empty), min(p.max_power_mw, max(to_full, 0.0)))
         state.stored_mwh = min(held + HOURS * (self._cop * used - heat), p.store_mwh_th)
         state.power_mw = -used
@@ -64,7 +68,7 @@ class Cooling:
     def _cop_at(self, ambient_c: float) -> float:
         return max(1.0, self.params.cop_at_20c + self.params.cop_slope_per_c * (ambient_c - 20.0))
 
-    def steady_mw(self, inputs: Inputs) -> float:
+    def steady_mw(self, inputs: Inputs, minute: int) -> float:
         """The power that keeps the content."""
         p = self.params
         losses = p.loss_per_h * max(self.state.stored_mwh, 0.0)
@@ -75,3 +79,8 @@ class Cooling:
         p = self.params
         inlet = p.inlet_max_c - (p.inlet_max_c - p.inlet_min_c) * self.state.stored_mwh / p.store_mwh_th
         return (inlet, self._cop)
+
+
+def build(making: Making) -> Cooling:
+    """From its parameters, in its initial state."""
+    return Cooling(Params.model_validate(making.params), making.state)

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from vpp.domain.command import Quantity
 from vpp.plant.device import Inputs, Order, PhysicalParams, State
+from vpp.plant.making import Making
+
+INPUTS: tuple[str, ...] = ("load_mw",)
+STORES = False
 
 
 class Params(PhysicalParams):
@@ -21,12 +25,17 @@ class Fixed:
 
     def step(self, order: Order | None, inputs: Inputs, minute: int) -> None:
         """Consume."""
-        self.state.power_mw = self.steady_mw(inputs)
+        self.state.power_mw = self.steady_mw(inputs, minute)
         self.state.count(self.state.power_mw != 0.0)
 
-    def steady_mw(self, inputs: Inputs) -> float:
+    def steady_mw(self, inputs: Inputs, minute: int) -> float:
         """The load as an injection."""
         return -inputs["load_mw"]
 
     def detail(self) -> tuple[float, ...]:
         return ()
+
+
+def build(making: Making) -> Fixed:
+    """From its parameters, in its initial state."""
+    return Fixed(Params.model_validate(making.params), making.state)

@@ -13,6 +13,10 @@ from pydantic import Field
 
 from vpp.domain.command import Quantity
 from vpp.plant.device import Inputs, Order, PhysicalParams, State, clip
+from vpp.plant.making import Making
+
+INPUTS: tuple[str, ...] = ("available_mw",)
+STORES = False
 
 
 class Params(PhysicalParams):
@@ -35,14 +39,19 @@ class Generation:
 
     def step(self, order: Order | None, inputs: Inputs, minute: int) -> None:
         """Feed in what is available, up to the set-point."""
-        self._available_mw = self.steady_mw(inputs)
+        self._available_mw = self.steady_mw(inputs, minute)
         ceiling = order.value if order else self._available_mw
         self.state.power_mw = clip(ceiling, 0.0, self._available_mw)
         self.state.count(self.state.power_mw > 0.0)
 
-    def steady_mw(self, inputs: Inputs) -> float:
+    def steady_mw(self, inputs: Inputs, minute: int) -> float:
         """All that is available."""
         return clip(inputs["available_mw"], 0.0, self._most_mw)
 
     def detail(self) -> tuple[float, ...]:
         return (self._available_mw,)
+
+
+def build(making: Making) -> Generation:
+    """From its parameters, in its initial state."""
+    return Generation(Params.model_validate(making.params), making.state, making.tan_phi)

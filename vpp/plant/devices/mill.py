@@ -16,6 +16,10 @@ from pydantic import Field, model_validator
 from vpp.domain.command import Quantity
 from vpp.plant.device import HOURS, Inputs, Order, PhysicalParams, State, switchable
 from vpp.plant.draws import generator
+from vpp.plant.making import Making
+
+INPUTS: tuple[str, ...] = ("shipments_t_per_h", "rota")
+STORES = True
 
 
 class SiloParams(PhysicalParams):
@@ -60,6 +64,10 @@ class Silo:
     def has_room(self, tonnes: float, shipped_t: float) -> bool:
         """Whether `tonnes` more fit by the end of a minute that ships `shipped_t`."""
         return self.content_t + tonnes - shipped_t <= self.params.capacity_t + 1e-6
+
+    def end_minute(self, inputs: Inputs) -> None:
+        """Ship what is asked for."""
+        self.ship(inputs["shipments_t_per_h"])
 
     def ship(self, tonnes_per_h: float) -> None:
         """End the minute: ship what is there and tell the mills their share."""
@@ -128,10 +136,18 @@ class Mill:
             return self.state.on
         return wanted
 
-    def steady_mw(self, inputs: Inputs) -> float:
+    def steady_mw(self, inputs: Inputs, minute: int) -> float:
         """The rota."""
         return -self.params.power_mw * inputs["rota"]
 
     def detail(self) -> tuple[float, ...]:
         first = self._silo.mills[0] is self.state
         return (self._silo.content_t, self._silo.missed_t if first else 0.0)
+
+
+def build(making: Making) -> Mill:
+    """From its parameters, in its initial state."""
+    params, chance = Params.model_validate(making.params), making.randomness
+    silo = making.commons.share(f"silo {params.silo.id}", making.at, lambda: Silo(params.silo))
+    crew = Crew(making.seed, f"crew:{making.id}", chance.request_failure, chance.request_share_low)
+    return Mill(params, making.state, silo, crew)

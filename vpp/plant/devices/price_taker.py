@@ -16,6 +16,10 @@ from pydantic import Field, model_validator
 from vpp.domain.command import Quantity
 from vpp.plant.device import Inputs, Order, PhysicalParams, State, clip
 from vpp.plant.draws import generator
+from vpp.plant.making import Making
+
+INPUTS: tuple[str, ...] = ("load_mw",)
+STORES = False
 
 
 class Params(PhysicalParams):
@@ -55,7 +59,7 @@ class PriceTaker:
         """Consume the reference moved by price, chance and rebound."""
         p = self.params
         self._draw(minute // 15)
-        self._reference_mw = -self.steady_mw(inputs)
+        self._reference_mw = -self.steady_mw(inputs, minute)
         moved = 0.0
         if order:
             price = order.value / p.reference_price_eur_per_mwh - 1.0
@@ -74,9 +78,17 @@ class PriceTaker:
             self._factor = clip(float(draw), 0.0, 2.0)
             self._quarter = quarter
 
-    def steady_mw(self, inputs: Inputs) -> float:
+    def steady_mw(self, inputs: Inputs, minute: int) -> float:
         """The reference."""
         return -max(inputs["load_mw"], 0.0)
 
     def detail(self) -> tuple[float, ...]:
         return (self._reference_mw, self._factor)
+
+
+def build(making: Making) -> PriceTaker:
+    """From its parameters, in its initial state."""
+    params, sigma = Params.model_validate(making.params), making.randomness.price_taker_sigma
+    if sigma is not None:
+        params = params.model_copy(update={"response_sigma": sigma})
+    return PriceTaker(params, making.state, making.seed, f"response:{making.id}")

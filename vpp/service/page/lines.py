@@ -11,7 +11,6 @@ from vpp.service.page.words import Words
 
 NAMED_NAIVE = 6
 COUNTS = ("sent", "acked", "expired", "superseded", "rejected", "lost", "pending")
-WITH_STORE = ("battery", "chp", "process", "thermal_store")
 
 
 def local(moment: datetime, zone: tzinfo) -> str:

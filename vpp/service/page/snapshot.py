@@ -15,6 +15,7 @@ import numpy as np
 
 from adapters.store.records import Alarm
 from adapters.store.runs import RunSummary
+from dispatch.registry import KINDS
 from vpp.domain.forecast import Forecast
 from vpp.domain.market import Event, EventStatus
 from vpp.domain.network import Flow, Network
@@ -30,7 +31,6 @@ from vpp.service.knowledge import positions_over, price_over
 from vpp.service.orders import orders_of
 
 LOW, HIGH = 0.05, 0.95
-SIGN = {"available_mw": 1.0, "load_mw": -1.0}
 LAST_RUNS = {REAL_TIME: 4, INTRADAY: 4, DAY_AHEAD: 4}
 EVENT_AROUND = timedelta(hours=3)
 NAIVE = "naive"
@@ -115,10 +115,11 @@ def band_of(portfolio: Portfolio, schedule: Schedule, forecast: Forecast | None)
     on = forecast.on(grid)
     deviation = np.zeros((on.scenarios.shape[0], grid.n))
     for asset in portfolio.assets:
-        for name, given in asset.inputs.items():
-            if name in SIGN and given.series in on.index:
+        for name, sign in KINDS[asset.kind].FOLLOWS.items():
+            given = asset.inputs.get(name)
+            if given is not None and given.series in on.index:
                 row = on.index[given.series]
-                deviation += SIGN[name] * given.scale * (on.scenarios[:, row] - on.expected[row])
+                deviation += sign * given.scale * (on.scenarios[:, row] - on.expected[row])
     planned = grid.sample(schedule.grid, schedule.power_mw.sum(axis=0))
     low, high = np.quantile(deviation, [LOW, HIGH], axis=0)
     return Curve(grid, planned + low), Curve(grid, planned + high)
@@ -128,10 +129,9 @@ def stores_of(portfolio: Portfolio, schedule: Schedule) -> tuple[tuple[str, Curv
     """Planned content in % of capacity of every store; a silo that several assets share is one store."""
     found: dict[str, Curve] = {}
     for asset in portfolio.assets:
-        capacity = store_mwh(asset, portfolio)
-        if capacity and asset.id in schedule.stored_mwh:
-            name = asset.params.silo.id if asset.kind == "process" else asset.id
-            found.setdefault(name, Curve(schedule.grid, 100.0 * schedule.stored_mwh[asset.id] / capacity))
+        capacity, store = store_mwh(asset, portfolio), KINDS[asset.kind].store(asset)
+        if capacity and store and asset.id in schedule.stored_mwh:
+            found.setdefault(store[0], Curve(schedule.grid, 100.0 * schedule.stored_mwh[asset.id] / capacity))
     return tuple(found.items())
 
 

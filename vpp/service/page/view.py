@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 
 from nicegui import run, ui
 
+from dispatch.registry import KINDS
 from vpp.domain.portfolio import Asset, AssetState
 from vpp.service.api.context import Api
 from vpp.service.page import charts, lines
@@ -156,7 +157,7 @@ class Page:
             self.labels[f"no_{name}"].text = "" if self.tables[name].rows else self.say(f"no_{name}")
 
     def _state_row(self, asset: Asset, state: AssetState, yes: dict[bool, str]) -> dict[str, Any]:
-        stored = f"{state.stored_mwh:.3f}" if asset.kind in lines.WITH_STORE else "–"
+        stored = f"{state.stored_mwh:.3f}" if KINDS[asset.kind].store(asset) else "–"
         return {
             "key": asset.id, "asset": asset.id, "kind": self.say(f"kind_{asset.kind}"),
             "power": f"{state.power_mw + 0.0:.3f}", "stored": stored, "on": yes[state.on],
