@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dispatch.problem import assemble, columns_of, cost_terms
 from dispatch.products.dr_call import dr_call
-from dispatch.products.energy import bid_energy, deviation_prices, position_energy
+from dispatch.products.energy import best_error, bid_energy, deviation_prices, likely_errors, position_energy
 from dispatch.products.grid_fee import grid_fee
 from dispatch.solvers.highs_door import Living
 from tests.dispatch.tiny import battery, generator, grid, idle, load
@@ -72,6 +72,63 @@ def test_money_by_term_of_a_deviation_by_hand() -> None:
     terms = cost_terms(problem, raw.x)
     assert terms["energy"] == pytest.approx((40 + 40 - 20 + 80) / 4)
     assert terms["deviation"] == pytest.approx((-0.5 * 30 + 1.0 * -15) / 4)
+
+
+errors = st.lists(st.lists(st.floats(-3, 3), min_size=4, max_size=4), min_size=2, max_size=6).map(np.array)
+
+
+@settings(max_examples=60, deadline=None)
+@given(prices, shares, st.lists(st.floats(-3, 3), min_size=4, max_size=4).map(np.array), errors)
+def test_a_deviation_costs_the_mean_over_the_likely_errors(
+    price: np.ndarray, beta: float, position: np.ndarray, error: np.ndarray
+) -> None:
+    ids, mw = ("l",), np.ones(4)
+    problem, raw = solved([load("l", mw), position_energy(ids, ids, ON, position, price, beta, error_mw=error)], ids)
+    earned, paid = deviation_prices(price, beta, beta)
+    metered = -mw + error - position
+    by_hand = (paid * np.maximum(-metered, 0.0) - earned * np.maximum(metered, 0.0)).mean(axis=0)
+    assert raw.objective == pytest.approx((by_hand - price * position).sum() / 4, abs=1e-4)
+    assert cost_terms(problem, raw.x)["energy"] == pytest.approx(-(price * position).sum() / 4, abs=1e-6)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.floats(1, 200), st.floats(0.01, 1), st.floats(0.01, 1), errors)
+def test_nothing_sold_in_advance_beats_the_best_quantile(
+    price: float, up: float, down: float, error: np.ndarray
+) -> None:
+    prices = np.full(4, price)
+    earned, paid = deviation_prices(prices, up, down)
+
+    def expected(sold: np.ndarray) -> np.ndarray:
+        metered = error - sold
+        return (paid * np.maximum(-metered, 0.0) - earned * np.maximum(metered, 0.0)).mean(axis=0) - prices * sold
+
+    best = expected(best_error(error, prices, up, down))
+    ordered = np.sort(error, axis=0)
+    gap = np.diff(ordered, axis=0, prepend=ordered[:1], append=ordered[-1:]).max(axis=0)
+    for sold in error:
+        assert (best <= expected(sold) + (paid - earned) * gap + 1e-9).all()
+
+
+def test_likely_errors_keep_the_spread_and_have_no_mean() -> None:
+    samples = np.random.default_rng(3).normal(5.0, [1.0, 2.0], (400, 2))
+    found = likely_errors(samples, 8)
+    assert found.shape == (8, 2)
+    np.testing.assert_allclose(found.mean(axis=0), 0.0, atol=1e-12)
+    assert (np.diff(found, axis=0) > 0).all()
+    np.testing.assert_allclose(found.std(axis=0), [0.96, 1.92], rtol=0.1)
+
+
+def test_a_plan_holds_back_what_may_never_come() -> None:
+    """A generator that can sell 1 MW more at 40 per MWh does so against a likely shortfall, not against a surplus."""
+    ids, price = ("l", "g"), np.full(4, 40.0)
+    error = np.array([[-2.0] * 4, [2.0] * 4])
+    for marginal, expected in ((35.0, 1.0), (45.0, 0.0)):
+        blocks = [load("l", np.zeros(4)), generator("g", ON, 1.0, marginal)]
+        energy = position_energy(ids, ids, ON, np.zeros(4), price, 0.25, error_mw=error)
+        problem, raw = solved([*blocks, energy], ids)
+        injection = problem.power @ raw.x + problem.power_offset
+        np.testing.assert_allclose(injection[4:], expected, atol=1e-7)
 
 
 def test_a_battery_does_not_trade_against_itself() -> None:

@@ -59,8 +59,9 @@ def energy_name(unit: str) -> str:
 
 def _energy(s: Situation, unit: UnitPosition, ids: Sequence[str]) -> Block:
     return position_energy(
-        unit.assets, ids, s.grid, unit.mw, s.price_eur_per_mwh, s.deviation_factor, name=energy_name(unit.unit)
-    )
+        unit.assets, ids, s.grid, unit.mw, s.price_eur_per_mwh, s.deviation_factor,
+        error_mw=unit.error_mw, name=energy_name(unit.unit),
+    )  # fmt: skip
 
 
 def _order(s: Situation, call: Call, ids: Sequence[str]) -> Block:

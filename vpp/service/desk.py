@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from dispatch.bid import price_quantity_curve
 from dispatch.exposure import Exposure, bus_injection
+from dispatch.products.energy import best_error
 from dispatch.secure import Secured
 from vpp.domain.command import Setpoint, Telemetry
 from vpp.domain.errors import NotSolved
@@ -31,7 +32,7 @@ from vpp.service.assemble import energy_name, exposure_of
 from vpp.service.cascade import committing, plan_of, run_stage
 from vpp.service.commands import announced, continuous
 from vpp.service.knowledge import gather
-from vpp.service.situation import Situation
+from vpp.service.situation import Situation, UnitPosition
 from vpp.service.system import System
 from vpp.service.tracking import QuarterMeter, Tracker, observe
 
@@ -92,8 +93,14 @@ class Desk:
         product = self.system.market.energy
         quarters = s.grid.part(first, s.grid.n)
         grid = TimeGrid.between(quarters.start, quarters.end, product.interval)
-        prices, offered = (grid.sample(quarters, v[:, first:]) for v in (price, mw))
+        prices, offered = (grid.sample(quarters, v[:, first:]) for v in (price, mw + self._hedge(s, unit)))
         return Bid(f"{run.id}:{unit.unit}", unit.unit, product.product, gate, s.now, grid, prices, offered)
+
+    def _hedge(self, s: Situation, unit: UnitPosition) -> Array:
+        """(T,) MW that selling in advance should add to the plan, because what will be metered is uncertain."""
+        if unit.error_mw is None:
+            return np.zeros(s.grid.n)
+        return best_error(unit.error_mw, s.price_eur_per_mwh, s.deviation_factor)
 
     def _levels(self, s: Situation) -> Array:
         """Ascending price moves around the expected price, zero among them."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -11,8 +12,10 @@ from numpy.typing import NDArray
 
 from dispatch.assets.price_elastic import expected_response
 from dispatch.block import EndValue
+from dispatch.products.energy import likely_errors
 from dispatch.registry import KINDS
-from vpp.domain.portfolio import Asset
+from vpp.domain.forecast import Forecast
+from vpp.domain.portfolio import Asset, Portfolio
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
 from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid, local_midnight
@@ -23,6 +26,9 @@ from vpp.service.situation import Limits, Situation, UnitPosition, grid_for
 from vpp.service.system import System
 
 STEP_IN_VALUE_EUR_PER_MWH = 2.0
+LIKELY_ERRORS = 8
+UNCERTAIN = {"available_mw": 1.0, "load_mw": -1.0}
+"""Inputs of assets that are forecast, and the sign of their effect on the injection."""
 
 
 def gather(system: System, stage_name: str, purpose: str, now: datetime, scenarios: int = 200) -> Situation:
@@ -41,7 +47,7 @@ def gather(system: System, stage_name: str, purpose: str, now: datetime, scenari
         stage=stage, purpose=purpose, now=now, grid=grid, portfolio=portfolio, states=system.states(now),
         inputs=inputs, forecast=forecast, price_eur_per_mwh=price_over(system, grid, now),
         fee_eur_per_mwh=system.market.fee(grid, portfolio.zone), deviation_factor=system.market.deviation_beta,
-        positions=positions_over(system, grid, purpose),
+        positions=tuple(_with_errors(unit, portfolio, forecast) for unit in positions_over(system, grid, purpose)),
         end_value=end_values(system, grid, upper),
         committed=_unless_stopped(_committed(system, grid, now, upper), limits, portfolio.assets)
         if stage_name == INTRADAY
@@ -103,6 +109,18 @@ def positions_over(system: System, grid: TimeGrid, purpose: str) -> tuple[UnitPo
             mw[(first - quarters.start) // QUARTER : (last - quarters.start) // QUARTER] = p.mw
         found.append(UnitPosition(unit.id, members, _where_firm(grid, quarters, mw)))
     return tuple(found)
+
+
+def _with_errors(unit: UnitPosition, portfolio: Portfolio, forecast: Forecast) -> UnitPosition:
+    """The unit with the likely errors of its load and generation, as the joint scenarios spread around their mean."""
+    if not forecast.scenarios.size:
+        return unit
+    error = np.zeros((len(forecast.scenarios), forecast.grid.n))
+    for name in unit.assets:
+        for what, given in portfolio.asset(name).inputs.items():
+            if given.series is not None and what in UNCERTAIN:
+                error += UNCERTAIN[what] * given.scale * forecast.scenarios[:, forecast.index[given.series]]
+    return replace(unit, error_mw=likely_errors(error, LIKELY_ERRORS))
 
 
 def _where_firm(grid: TimeGrid, quarters: TimeGrid, mw: Array) -> Array:

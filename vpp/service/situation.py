@@ -53,11 +53,15 @@ class GridSide:
 
 @dataclass(frozen=True)
 class UnitPosition:
-    """Firm net injection (T,) of a trading unit; NaN where nothing is firm yet."""
+    """Firm net injection (T,) of a trading unit; NaN where nothing is firm yet.
+
+    `error_mw` (K,T) are equally likely errors of what the unit is forecast to inject, None where they are not known.
+    """
 
     unit: str
     assets: tuple[str, ...]
     mw: Array
+    error_mw: Array | None = None
 
 
 @dataclass(frozen=True)
