@@ -23,6 +23,7 @@ from vpp.service.event_clock import EventClock
 from vpp.service.knowledge import gather
 from vpp.service.loop import Loop
 from vpp.service.portfolio import LoadedPortfolio
+from vpp.service.situation import Situation
 from vpp.service.system import System
 
 START = local("2016-07-12 11:00")
@@ -221,14 +222,39 @@ def test_part_of_the_bid_becomes_a_firm_position(sold: Sold) -> None:
 
 
 def test_the_re_plan_honours_the_award(sold: Sold) -> None:
-    """Against the same day without an award, the re-plan deviates much less from what was sold."""
+    """Against its position, with the errors to be expected, the re-plan is cheaper than the plan made without one."""
     assert sold.plan.purpose == "plan"
-    firm = np.repeat([p.mw for p in sold.positions], 4)
-    net = sold.plan.schedule.power_mw.sum(axis=0)[-96:]
+    bid_run = sold.system.store.runs.latest("day_ahead", "bid")
+    assert bid_run is not None and bid_run.solution is not None and sold.plan.solution is not None
+    s = gather(sold.system, "day_ahead", "plan", ISSUED)
+    kept = sum(v for k, v in bid_run.solution.costs.items() if k != "energy")
+    against = kept + expected_energy_eur(s, bid_run.schedule.power_mw.sum(axis=0))
+    assert sold.plan.solution.objective < against - 20.0
+    traded = sum(sold.plan.solution.costs[k] for k in ("energy", "deviation"))
+    assert traded == pytest.approx(expected_energy_eur(s, sold.plan.schedule.power_mw.sum(axis=0)), abs=0.5)
+
+
+def test_the_bid_sells_the_quantile_that_pays_best(sold: Sold) -> None:
+    """The middle of the curve is the plan plus the median of its errors, as surplus and shortfall cost the same."""
     bid_run = sold.system.store.runs.latest("day_ahead", "bid")
     assert bid_run is not None
-    unbound = bid_run.schedule.power_mw.sum(axis=0)[-96:]
-    assert np.abs(net - firm).mean() < 0.5 * np.abs(unbound - firm).mean()
+    error = gather(sold.system, "day_ahead", "plan", ISSUED).positions[0].error_mw
+    assert error is not None and error.shape == (8, 152)
+    expected = bid_run.schedule.power_mw.sum(axis=0) + np.median(error, axis=0)
+    np.testing.assert_allclose(sold.bid.mw[2], expected[-96:].reshape(24, 4).mean(axis=1), atol=1e-6)
+    assert np.median(error, axis=0).min() < -0.2, "wind is skewed: its median lies below its mean"
+
+
+def expected_energy_eur(s: Situation, net_mw: np.ndarray) -> float:
+    """Sale, position and two-price deviation of a net injection (T,), as a mean over its likely errors."""
+    unit, price, spread = s.positions[0], s.price_eur_per_mwh, s.deviation_factor
+    assert unit.error_mw is not None
+    firm = np.isfinite(unit.mw)
+    off = net_mw + unit.error_mw - np.where(firm, unit.mw, 0.0)
+    paid, earned = price * (1 + spread) + 0.01, price * (1 - spread) - 0.01
+    deviation = (paid * np.maximum(-off, 0.0) - earned * np.maximum(off, 0.0)).mean(axis=0)
+    money = np.where(firm, deviation - price * np.where(firm, unit.mw, 0.0), -price * net_mw)
+    return float(money @ s.grid.hours)
 
 
 def test_the_record_holds_both_runs_and_both_cycles(sold: Sold) -> None:
