@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from typing import cast
 
-from dispatch.assets import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.assets import (
+    battery,
+    building,
+    chp,
+    curtailable,
+    fixed_load,
+    price_elastic,
+    process,
+    thermal_store,
+    thermostat_cluster,
+    utilities,
+    water_works,
+)
 from dispatch.block import Kind
 
 KINDS: dict[str, Kind] = {
@@ -15,4 +27,8 @@ KINDS: dict[str, Kind] = {
     "chp": cast(Kind, chp),
     "process": cast(Kind, process),
     "thermal_store": cast(Kind, thermal_store),
+    "building": cast(Kind, building),
+    "thermostat_cluster": cast(Kind, thermostat_cluster),
+    "water_works": cast(Kind, water_works),
+    "utilities": cast(Kind, utilities),
 }

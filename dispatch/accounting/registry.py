@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatch.accounting import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.accounting import (
+    battery,
+    building,
+    chp,
+    curtailable,
+    fixed_load,
+    price_elastic,
+    process,
+    thermal_store,
+    thermostat_cluster,
+    utilities,
+    water_works,
+)
 from dispatch.accounting.trace import Costs, Trace, alone
 
 RULES: dict[str, Callable[[Sequence[Trace]], list[Costs]]] = {
@@ -15,5 +27,9 @@ RULES: dict[str, Callable[[Sequence[Trace]], list[Costs]]] = {
     "thermal_store": alone(thermal_store.costs),
     "fixed_load": alone(fixed_load.costs),
     "process": process.costs,
+    "building": alone(building.costs),
+    "thermostat_cluster": alone(thermostat_cluster.costs),
+    "water_works": alone(water_works.costs),
+    "utilities": alone(utilities.costs),
 }
 """Rules over all traces of a kind; where assets share a store, they answer once for it."""

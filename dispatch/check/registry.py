@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatch.check import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.check import (
+    battery,
+    building,
+    chp,
+    curtailable,
+    fixed_load,
+    price_elastic,
+    process,
+    thermal_store,
+    thermostat_cluster,
+    utilities,
+    water_works,
+)
 from dispatch.check.tools import Plan, Recomputed, alone
 
 RECOMPUTE: dict[str, Callable[[Sequence[Plan]], list[Recomputed]]] = {
@@ -15,5 +27,9 @@ RECOMPUTE: dict[str, Callable[[Sequence[Plan]], list[Recomputed]]] = {
     "chp": alone(chp.recompute),
     "thermal_store": alone(thermal_store.recompute),
     "process": process.recompute,
+    "building": alone(building.recompute),
+    "thermostat_cluster": alone(thermostat_cluster.recompute),
+    "water_works": alone(water_works.recompute),
+    "utilities": alone(utilities.recompute),
 }
 """Rules over all plans of a kind, answers in their order."""

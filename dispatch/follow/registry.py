@@ -4,7 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatch.follow import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.follow import (
+    battery,
+    building,
+    chp,
+    curtailable,
+    fixed_load,
+    price_elastic,
+    process,
+    thermal_store,
+    thermostat_cluster,
+    utilities,
+    water_works,
+)
 from dispatch.follow.tools import alone
 from dispatch.wish import Path, Wish
 
@@ -16,5 +28,9 @@ RULES: dict[str, Callable[[Sequence[Wish]], list[Path]]] = {
     "chp": alone(chp.follow),
     "thermal_store": alone(thermal_store.follow),
     "process": process.follow,
+    "building": alone(building.follow),
+    "thermostat_cluster": alone(thermostat_cluster.follow),
+    "water_works": alone(water_works.follow),
+    "utilities": alone(utilities.follow),
 }
 """Rules over all wishes of a kind, answers in their order."""
