@@ -24,14 +24,20 @@ import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _room, _store
-from dispatch.assets._inputs import available, ids, parameter, stored, trajectories
+from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored, trajectories
+from dispatch.assets._merit import shifted
 from dispatch.assets._room import Mode, Rooms
 from dispatch.block import AssetResult, Block, Context, Reader, eye, stack
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "building"
 INPUTS = ("ambient_c", "internal_mw_th", "solar_mw_th", "occupancy")
+CONTROL: Control = "continuous"
+GENERATES = False
+FOLLOWS: Mapping[str, float] = {}
+NEVER_OFF = ""
+fleet_faults = no_fleet_faults
 
 
 class Params(BaseModel):
@@ -68,6 +74,11 @@ class Params(BaseModel):
     def edge_c(self) -> float:
         """The setback limit at which the machine must work: the content is 0 there."""
         return self.setback_max_c if self.mode == "cooling" else self.setback_min_c
+
+    @property
+    def band_mwh_th(self) -> float:
+        """From one setback limit to the other."""
+        return self.heat_capacity_mwh_th_per_c * (self.setback_max_c - self.setback_min_c)
 
     def cop(self, ambient_c: Array) -> Array:
         """Heat moved per electricity at `ambient_c`, same shape."""
@@ -130,3 +141,25 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
     initial = (floor[:, 0] + ceiling[:, 0]) / 2.0 if state is None else np.array([state.stored_mwh])
     injection: Array = -rooms.thermostat(initial, floor, np.array([asset.params.max_power_mw]))[0]
     return injection
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """What the building holds inside its setback band, MWh thermal."""
+    return 0.0, params.band_mwh_th
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """What it holds inside its setback band, MWh thermal."""
+    return asset.id, float(asset.params.band_mwh_th)
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """Full power or off."""
+    return -params.max_power_mw, 0.0
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """Full power in the cheapest quarter of the steps, off in the dearest, else the default, (T,)."""
+    return shifted(default, price_eur_per_mwh, 0.0, asset.params.max_power_mw)

@@ -33,16 +33,22 @@ import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _room, _store
-from dispatch.assets._inputs import available, ids, parameter, stored, trajectories
+from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored, trajectories
+from dispatch.assets._merit import shifted
 from dispatch.assets._room import CONTENT, POWER, Mode, Rooms
 from dispatch.assets._store import diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, eye, previous, stack
 from vpp.domain.errors import DataGap
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "thermostat_cluster"
 INPUTS = ("ambient_c", "gains_mw_th")
+CONTROL: Control = "continuous"
+GENERATES = False
+FOLLOWS: Mapping[str, float] = {}
+NEVER_OFF = ""
+fleet_faults = no_fleet_faults
 DAY_MIN = 1440.0
 STARTED, STOPPED, AWAY, TIRED = range(6, 10)
 
@@ -223,3 +229,25 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
     initial = np.array([p.set_mwh_th if state is None else state.stored_mwh])
     injection: Array = -rooms.thermostat(initial, np.full((1, grid.n), p.set_mwh_th), np.array([p.power_mw]))[0]
     return injection
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """What the rooms hold inside their comfort band, MWh thermal."""
+    return 0.0, 2.0 * params.set_mwh_th
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """What they hold inside their comfort band, MWh thermal."""
+    return asset.id, 2.0 * float(asset.params.set_mwh_th)
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """All units at once, or none."""
+    return -params.power_mw, 0.0
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """All units in the cheapest quarter of the steps, none in the dearest, else the default, (T,)."""
+    return shifted(default, price_eur_per_mwh, 0.0, asset.params.power_mw)

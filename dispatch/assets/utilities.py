@@ -27,14 +27,20 @@ import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _store
-from dispatch.assets._inputs import available, ids, parameter, stored, trajectories
+from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored, trajectories
+from dispatch.assets._merit import shifted
 from dispatch.assets._store import diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, eye, stack
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "utilities"
 INPUTS = ("process_mw", "utilities_mw")
+CONTROL: Control = "continuous"
+GENERATES = False
+FOLLOWS: Mapping[str, float] = {"process_mw": -1.0}
+NEVER_OFF = "a high-tech plant runs its process on"
+fleet_faults = no_fleet_faults
 PENALTY_EUR_PER_MWH = 1000.0
 SHARES = 1e-6
 POWER, CONTENT, LACKING, WASTED, END = range(5)
@@ -58,6 +64,7 @@ class Params(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     utilities: tuple[Utility, ...] = Field(min_length=1)
+    process_peak_mw: float = Field(gt=0)
     band_share: float = Field(gt=0, le=0.5)
     loss_per_h: float = Field(default=0.0, ge=0, lt=1)
 
@@ -73,6 +80,16 @@ class Params(BaseModel):
         if faults:
             raise ValueError("; ".join(faults))
         return self
+
+    @property
+    def least_mw(self) -> float:
+        """All machines at their least power."""
+        return sum(u.min_power_mw for u in self.utilities)
+
+    @property
+    def most_mw(self) -> float:
+        """All machines at once."""
+        return sum(u.max_power_mw for u in self.utilities)
 
     @property
     def store_mwh(self) -> float:
@@ -203,7 +220,29 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
         held = u.share * needed + p.loss_per_h * content * u.store_mwh / p.store_mwh
         used += np.clip(held, u.min_power_mw, u.max_power_mw)
     reference = process + needed
-    least, most = (process + sum(getattr(u, f"{k}_power_mw") for u in p.utilities) for k in ("min", "max"))
+    least, most = process + p.least_mw, process + p.most_mw
     low, high = (np.clip((1.0 + sign * p.band_share) * reference, least, most) for sign in (-1.0, 1.0))
     injection: Array = -np.clip(process + used, low, high)
     return injection
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """All stores together, MWh."""
+    return 0.0, params.store_mwh
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """All stores together, MWh."""
+    return asset.id, float(asset.params.store_mwh)
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """The largest process load with all machines, to machines at their least."""
+    return -params.process_peak_mw - params.most_mw, -params.least_mw
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """The band's upper end in the cheapest quarter of the steps, its lower end in the dearest, else the default, (T,)."""
+    return shifted(default, price_eur_per_mwh, 0.0, asset.params.process_peak_mw + asset.params.most_mw)

@@ -31,14 +31,20 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _commitment, _store
 from dispatch.assets._commitment import EPS_MIN, Machines
-from dispatch.assets._inputs import available, ids, parameter, stored, trajectories
+from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored, trajectories
+from dispatch.assets._merit import shifted
 from dispatch.assets._store import diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, eye, previous, stack
-from vpp.domain.portfolio import Asset, AssetState
+from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "water_works"
 INPUTS = ("need_mw",)
+CONTROL: Control = "continuous"
+GENERATES = False
+FOLLOWS: Mapping[str, float] = {}
+NEVER_OFF = "a line of a water works must come back from its pause"
+fleet_faults = no_fleet_faults
 PENALTY_EUR_PER_MWH = 1000.0
 ON, START, STOP, POWER, CONTENT, LACKING, WASTED, OVERDUE, END = range(9)
 
@@ -90,7 +96,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     gains = {POWER: diagonal(hours), LACKING: one, WASTED: sp.csr_array(-one)}
     rows = [*_commitment.rows(m, sizes, ON), *_power_rows(fleet, need.shape, sizes)]
     rows.append(_store.balance_rows("balance", sizes, CONTENT, gains, initial, keep, -need * hours))
-    rows += [_recovered_rows(fleet, m, initial, sizes), *_pause_rows(fleet, context, sizes)]
+    rows += [_recovered_rows(fleet, m, initial, sizes), *_pause_rows(fleet, context, m, sizes)]
     rows += _store.end_value_rows("end_value", sizes, CONTENT, END, end)
     power = stack(sizes, {POWER: sp.csr_array(-one)}, need.size)
     return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, sizes, need.shape))
@@ -116,11 +122,11 @@ def _recovered_rows(fleet: Sequence[Asset], m: Machines, initial: Array, sizes: 
     return Rows("recovered", lower.ravel(), INF, own)
 
 
-def _pause_rows(fleet: Sequence[Asset], context: Context, sizes: Sequence[int]) -> list[Rows]:
-    """One row for each step at which a pause would become too long; none for lines out of service."""
+def _pause_rows(fleet: Sequence[Asset], context: Context, m: Machines, sizes: Sequence[int]) -> list[Rows]:
+    """One row for each step at which a pause would become too long; none where nothing is left to decide."""
     grid, n = context.grid, len(fleet)
     longest = np.array([np.inf if a.params.longest_pause_h is None else 60.0 * a.params.longest_pause_h for a in fleet])
-    longest = np.where(available(fleet, context)[:, 0] > 0.0, longest, np.inf)
+    longest = np.where((m.known >= 0).all(axis=1), np.inf, longest)
     states = [context.states[a.id] for a in fleet]
     paused = np.array([-1.0 if s.on else float(s.minutes_in_state) for s in states])
     begin = np.concatenate([[0.0], np.cumsum(grid.minutes[:-1], dtype=float)])
@@ -178,3 +184,25 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
         power[t] = -wanted if running else 0.0
         content = min(max(kept + h * (-power[t] - need), 0.0), max(p.capacity_mwh, kept))
     return power
+
+
+def window(params: Params) -> tuple[float, float] | None:
+    """The basin, MWh."""
+    return 0.0, params.capacity_mwh
+
+
+def store(asset: Asset) -> tuple[str, float] | None:
+    """The basin, MWh."""
+    return asset.id, float(asset.params.capacity_mwh)
+
+
+def reach_mw(params: Params) -> tuple[float, float] | None:
+    """Full power or a pause."""
+    return -params.max_power_mw, 0.0
+
+
+def merit_mw(
+    asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
+) -> Array:
+    """Full power in the cheapest quarter of the steps, a pause in the dearest, else the default, (T,)."""
+    return shifted(default, price_eur_per_mwh, 0.0, asset.params.max_power_mw)

@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from vpp.plant.devices import battery, chp, cooling, fixed, generation, mill, price_taker
+from vpp.plant.devices import (
+    battery,
+    chp,
+    cooling,
+    fab,
+    fixed,
+    generation,
+    hvac,
+    mill,
+    price_taker,
+    thermostats,
+    waterline,
+)
 from vpp.plant.making import DeviceKind
 
 DEVICES: Mapping[str, DeviceKind] = {
@@ -16,4 +28,8 @@ DEVICES: Mapping[str, DeviceKind] = {
     "chp": cast(DeviceKind, chp),
     "process": cast(DeviceKind, mill),
     "thermal_store": cast(DeviceKind, cooling),
+    "building": cast(DeviceKind, hvac),
+    "thermostat_cluster": cast(DeviceKind, thermostats),
+    "water_works": cast(DeviceKind, waterline),
+    "utilities": cast(DeviceKind, fab),
 }
