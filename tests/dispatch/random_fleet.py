@@ -16,6 +16,7 @@ from dispatch.registry import KINDS
 from dispatch.solvers import highs_door
 from dispatch.solvers.highs_door import Living, Raw
 from tests.dispatch.commitment_oracle import GRIDS
+from tests.dispatch.random_site_loads import SITE_LOADS
 from vpp.domain.errors import NotSolved
 from vpp.domain.portfolio import Asset, AssetState
 from vpp.domain.schedule import Schedule
@@ -117,6 +118,7 @@ def _process(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[s
 MAKE: dict[str, Callable[[Rng, int], tuple[dict[str, Any], dict[str, Array], dict[str, Any]]]] = {
     "battery": _battery, "curtailable": _curtailable, "fixed_load": _fixed_load, "price_elastic": _price_elastic,
     "chp": _chp, "thermal_store": _thermal_store, "process": _process,
+    **SITE_LOADS,
 }  # fmt: skip
 GRID_NAMES = sorted(GRIDS)
 
@@ -169,7 +171,7 @@ def plan(fleet: Fleet, seed: int, gap: float = 1e-3, **more: Any) -> Planned:
     context, ids = fleet.context(**more), tuple(a.id for a in fleet.assets)
     ends = dict(context.end_value)
     for asset in fleet.assets:
-        if asset.kind in ("battery", "chp", "thermal_store", "process"):
+        if KINDS[asset.kind].store(asset) is not None:
             ends.setdefault(asset.id, EndValue(np.array([0.3, 0.5]), np.array([40.0, 20.0])))
     context = replace(context, end_value=ends)
     kinds = dict.fromkeys(a.kind for a in fleet.assets)

@@ -84,6 +84,34 @@ SAMPLES = {
         {"heat_mw_th": wave(1.5, 2.0), "ambient_c": wave(12.0, 30.0)}, -1.0, 0.0,
         ("max_power_mw", "store_mwh_th"), 0.6,
     ),
+    "building": Sample(
+        {"max_power_mw": 0.4, "cop_at_20c": 4.0, "cop_slope_per_c": -0.05, "heat_capacity_mwh_th_per_c": 0.5,
+         "transmittance_mw_th_per_c": 0.04, "comfort_min_c": 21.0, "comfort_max_c": 24.0, "setback_min_c": 17.0,
+         "setback_max_c": 28.0, "discomfort_eur_per_c_h": 40.0},
+        {"ambient_c": wave(16.0, 33.0), "internal_mw_th": wave(0.02, 0.2), "solar_mw_th": wave(0.0, 0.2),
+         "occupancy": lambda share: (np.abs(share - 0.5) < 0.25).astype(float)}, -0.4, 0.0,
+        ("max_power_mw", "heat_capacity_mwh_th_per_c", "transmittance_mw_th_per_c"), 2.0,
+    ),
+    "thermostat_cluster": Sample(
+        {"count": 400, "unit_kw": 1.5, "cop_at_20c": 3.6, "cop_slope_per_c": -0.05, "set_c": 24.0, "band_c": 2.0,
+         "unit_heat_capacity_kwh_th_per_c": 2.0, "unit_transmittance_kw_th_per_c": 0.2, "min_on_min": 5.0,
+         "min_off_min": 10.0, "discomfort_eur_per_unit_c_h": 0.5, "patience_c_h_per_day": 6.0,
+         "fatigue_eur_per_unit_c_h": 0.3},
+        {"ambient_c": wave(20.0, 34.0), "gains_mw_th": wave(0.05, 0.2)}, -0.6, 0.0,
+        ("count", "unit_kw", "unit_heat_capacity_kwh_th_per_c", "unit_transmittance_kw_th_per_c"), 0.8,
+    ),
+    "water_works": Sample(
+        {"max_power_mw": 0.6, "min_power_mw": 0.2, "capacity_mwh": 0.4, "loss_per_h": 0.02, "longest_pause_h": 0.75,
+         "recovery_h": 1.0, "recovered_share": 0.6, "start_cost_eur": 3.0},
+        {"need_mw": wave(0.2, 0.45)}, -0.6, 0.0, ("max_power_mw", "min_power_mw", "capacity_mwh"), 0.3,
+    ),
+    "utilities": Sample(
+        {"utilities": (
+            {"name": "chillers", "min_power_mw": 0.2, "max_power_mw": 1.2, "store_mwh": 0.6, "share": 0.7},
+            {"name": "compressed_air", "max_power_mw": 0.6, "store_mwh": 0.05, "share": 0.3}),
+         "process_peak_mw": 3.5, "band_share": 0.08, "loss_per_h": 0.01},
+        {"process_mw": wave(2.5, 3.5), "utilities_mw": wave(0.9, 1.4)}, -5.3, 0.0, ("process_peak_mw",), 0.4,
+    ),
 }  # fmt: skip
 
 every_kind = pytest.mark.parametrize("name", sorted(KINDS))
