@@ -70,12 +70,10 @@ class Fab:
 
     def _gains(self, need_mw: float) -> tuple[float, float]:
         """The slowest and fastest the common fill may move, MW, for every machine to keep up."""
-        bounds = [
-            ((p - u.share * need_mw) * self._full / u.store_mwh for p in (u.min_power_mw, u.max_power_mw))
-            for u in self.params.utilities
-        ]
-        lows, highs = zip(*bounds, strict=True)
-        return max(lows), min(highs)
+        units = self.params.utilities
+        lowest = max((u.min_power_mw - u.share * need_mw) * self._full / u.store_mwh for u in units)
+        highest = min((u.max_power_mw - u.share * need_mw) * self._full / u.store_mwh for u in units)
+        return lowest, highest
 
     def _machines(self, need_mw: float, gain_mw: float) -> float:
         """What the machines take for a need and a gain of the fill."""

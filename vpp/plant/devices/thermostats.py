@@ -50,10 +50,10 @@ class Thermostats:
         self._all_mw = params.count * params.unit_kw / 1000.0
         self._changes: deque[float] = deque(maxlen=MOST_MIN)
         share = params.count / 1000.0
+        capacity = share * params.unit_heat_capacity_kwh_th_per_c
+        transmittance = share * params.unit_transmittance_kw_th_per_c
         edge = params.set_c + (0.5 if params.mode == "cooling" else -0.5) * params.band_c
-        self._room = Room(
-            params.mode, share * params.unit_heat_capacity_kwh_th_per_c, share * params.unit_transmittance_kw_th_per_c, edge
-        )
+        self._room = Room(params.mode, capacity, transmittance, edge)
 
     def step(self, order: Order | None, inputs: Inputs, minute: int) -> None:
         """Follow the set-point inside the comfort band and the minimum times, the thermostats without one."""
