@@ -1,6 +1,6 @@
 """What a flexible load would do alone against a price: take most in the cheapest quarter, least in the dearest.
 
-    merit[t] = -most where price < its 25 % quantile, -least where price > its 75 % quantile, else the default
+merit[t] = -most where price < its 25 % quantile, -least where price > its 75 % quantile, else the default
 """
 
 from __future__ import annotations

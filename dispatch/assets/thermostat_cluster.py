@@ -30,6 +30,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _room, _store
@@ -50,6 +51,7 @@ FOLLOWS: Mapping[str, float] = {}
 NEVER_OFF = ""
 fleet_faults = no_fleet_faults
 DAY_MIN = 1440.0
+EPS_MIN = 1e-6
 STARTED, STOPPED, AWAY, TIRED = range(6, 10)
 
 
@@ -164,7 +166,9 @@ def _days(grid: TimeGrid) -> Array:
     return hours
 
 
-def _cycling(fleet: Sequence[Asset], context: Context, sizes: Sequence[int], in_service: Array) -> list[Rows]:
+def _cycling(
+    fleet: Sequence[Asset], context: Context, sizes: Sequence[int], in_service: NDArray[np.bool_]
+) -> list[Rows]:
     """Switching follows the power; what has just switched cannot switch back. Free for classes out of service."""
     n, steps = len(fleet), context.grid.n
     size = n * steps
@@ -193,8 +197,9 @@ def _recent(grid: TimeGrid, length_min: Array) -> sp.csr_array:
     """(n*T, n*T) with a one at (t, s) where s <= t and s began less than `length_min` (n,1) before t, or s = t."""
     begin = np.concatenate([[0.0], np.cumsum(grid.minutes[:-1], dtype=float)])
     age = begin[:, None] - begin[None, :]
-    parts = [sp.csr_array(((age >= 0.0) & (age < max(float(m), 1e-6))).astype(float)) for m in np.ravel(length_min)]
-    return sp.csr_array(sp.block_diag(parts, format="csr"))
+    lengths = np.maximum(np.ravel(length_min), EPS_MIN)
+    windows = {m: sp.csr_array(((age >= 0.0) & (age < m)).astype(float)) for m in np.unique(lengths)}
+    return sp.csr_array(sp.block_diag([windows[m] for m in lengths], format="csr"))
 
 
 def _fatigue(fleet: Sequence[Asset], rooms: Rooms, sizes: Sequence[int], days: Array) -> list[Rows]:

@@ -24,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _store
@@ -101,7 +102,7 @@ class Params(BaseModel):
 class _Plants:
     """n plants and their M utilities: `owner` (M,) is the plant of each, the others are (M,1)."""
 
-    owner: Array
+    owner: NDArray[np.intp]
     least: Array
     most: Array
     share: Array
@@ -112,7 +113,7 @@ class _Plants:
         every = [(i, a.params.store_mwh, u) for i, a in enumerate(fleet) for u in a.params.utilities]
         numbers = [(u.min_power_mw, u.max_power_mw, u.share, u.store_mwh / whole) for _, whole, u in every]
         least, most, share, part = (np.array(column)[:, None] for column in zip(*numbers, strict=True))
-        return cls(np.array([i for i, _, _ in every]), least, most, share, part)
+        return cls(np.array([i for i, _, _ in every], dtype=np.intp), least, most, share, part)
 
     def sum(self, values: Array, n: int) -> Array:
         """(n,T) sums over the utilities of each plant of values (M,T) or (M,1)."""
@@ -131,12 +132,11 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     end = _store.end_value_columns("end", _store.ends_of(ids(fleet), context), steps, np.zeros(n))
     lower = _store.hard_end(end, lower, np.minimum(initial, upper[:, -1:]))
     shape = (plants.owner.size, steps)
-    slack = {"lower": 0.0, "upper": INF, "cost": PENALTY_EUR_PER_MWH, "term": "penalties"}
     columns = (
         Columns("power", shape, np.repeat(plants.least, steps), np.repeat(plants.most, steps)),
         Columns("content", (n, steps), lower.ravel(), upper.ravel(), term="stored_energy"),
-        Columns("lacking", shape, **slack),
-        Columns("wasted", shape, **slack),
+        Columns("lacking", shape, 0.0, INF, PENALTY_EUR_PER_MWH, term="penalties"),
+        Columns("wasted", shape, 0.0, INF, PENALTY_EUR_PER_MWH, term="penalties"),
         end.columns,
     )
     sizes = [c.size for c in columns]
@@ -158,9 +158,7 @@ def _membership(plants: _Plants, n: int) -> sp.csr_array:
     return sp.csr_array((np.ones(size), (plants.owner, np.arange(size))), shape=(n, size))
 
 
-def _balance(
-    plants: _Plants, sizes: Sequence[int], keep: Array, initial: Array, needed: Array, grid: TimeGrid
-) -> Rows:
+def _balance(plants: _Plants, sizes: Sequence[int], keep: Array, initial: Array, needed: Array, grid: TimeGrid) -> Rows:
     """What each utility's part of the common fill gains, M*T rows."""
     (n, steps), size = keep.shape, plants.owner.size * grid.n
     hours = np.tile(grid.hours, plants.owner.size)
@@ -183,8 +181,9 @@ def _band(
     least, most = process + plants.sum(plants.least, n), process + plants.sum(plants.most, n)
     low = np.clip((1.0 - width) * (process + needed), least, most)
     high = np.clip((1.0 + width) * (process + needed), least, most)
-    for i in np.flatnonzero(available(fleet, context)[:, 0] == 0.0):
-        asset = fleet[i]
+    for i, (asset, in_service) in enumerate(zip(fleet, available(fleet, context).ravel(), strict=True)):
+        if in_service:
+            continue
         low[i] = high[i] = -default_mw(asset, context.states[asset.id], context.inputs[asset.id], context.grid)
     return low, high
 
@@ -244,5 +243,5 @@ def reach_mw(params: Params) -> tuple[float, float] | None:
 def merit_mw(
     asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
 ) -> Array:
-    """The band's upper end in the cheapest quarter of the steps, its lower end in the dearest, else the default, (T,)."""
+    """The band's upper end in the cheapest quarter of the steps, its lower in the dearest, else the default, (T,)."""
     return shifted(default, price_eur_per_mwh, 0.0, asset.params.process_peak_mw + asset.params.most_mw)

@@ -4,7 +4,7 @@ A line drives something that drains: oxygen that sludge breathes, water that a t
 the electricity that makes them, so `need` (MW) is the power that just keeps the content x (MWh). A works is a
 site with one asset a line, as each has its own meter. With on/off state on, power p, step length h (hours):
 
-    min on <= p <= max on,      injection = -p,      on, start, stop as in `_commitment` with `recovery_h` as minimum run
+    min on <= p <= max on,    injection = -p,    on, start, stop as in `_commitment`, `recovery_h` the minimum run
     x[t] = (1 - loss h) x[t-1] + h (p - need) + lacking - wasted,       0 <= x <= capacity
     a stop needs a recovered content:    x[t-1] >= recovered_share * capacity * stop[t]
     no pause is longer than L:           sum of on[s] over s in W >= 1 for every run W of steps longer than L
@@ -82,13 +82,12 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     hours, most = np.broadcast_to(grid.hours, need.shape), parameter(fleet, "max_power_mw")
     bound_by_others = ((m.known == 0).any(axis=1, keepdims=True) & (available(fleet, context) > 0.0)).astype(float)
     late = PENALTY_EUR_PER_MWH * most * hours
-    slack = {"lower": 0.0, "upper": INF, "cost": PENALTY_EUR_PER_MWH, "term": "penalties"}
     columns = (
         *_commitment.columns(m, parameter(fleet, "start_cost_eur")),
         Columns("power", need.shape, 0.0, np.broadcast_to(most, need.shape).ravel()),
         Columns("content", need.shape, lower.ravel(), upper.ravel(), term="stored_energy"),
-        Columns("lacking", need.shape, **slack),
-        Columns("wasted", need.shape, **slack),
+        Columns("lacking", need.shape, 0.0, INF, PENALTY_EUR_PER_MWH, term="penalties"),
+        Columns("wasted", need.shape, 0.0, INF, PENALTY_EUR_PER_MWH, term="penalties"),
         Columns("overdue", need.shape, 0.0, np.repeat(bound_by_others, grid.n), late.ravel(), term="penalties"),
         end.columns,
     )
@@ -132,7 +131,8 @@ def _pause_rows(fleet: Sequence[Asset], context: Context, m: Machines, sizes: Se
     begin = np.concatenate([[0.0], np.cumsum(grid.minutes[:-1], dtype=float)])
     over = begin + np.asarray(grid.minutes, dtype=float)
     first = np.searchsorted(begin, over[None, :] - longest[:, None] - EPS_MIN, side="left") - 1
-    from_before = (first < 0) & (paused[:, None] >= 0.0) & (over[None, :] + paused[:, None] > longest[:, None] + EPS_MIN)
+    too_long = over[None, :] + paused[:, None] > longest[:, None] + EPS_MIN
+    from_before = (first < 0) & (paused[:, None] >= 0.0) & too_long
     asset, last = np.nonzero((first >= 0) | from_before)
     if not asset.size:
         return []

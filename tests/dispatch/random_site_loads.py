@@ -51,8 +51,9 @@ def _thermostat_cluster(rng: Rng, n: int) -> Made:
 def _water_works(rng: Rng, n: int) -> Made:
     most = rng.uniform(0.4, 1.2)
     params = {
-        "max_power_mw": most, "min_power_mw": most * rng.uniform(0.2, 0.6), "capacity_mwh": most * rng.uniform(0.5, 3.0),
-        "loss_per_h": rng.choice([0.0, 0.02]), "longest_pause_h": rng.choice([0.3, 0.75, 2.0, None]),
+        "max_power_mw": most, "min_power_mw": most * rng.uniform(0.2, 0.6),
+        "capacity_mwh": most * rng.uniform(0.5, 3.0),
+        "loss_per_h": rng.choice([0.0, 0.02]), "longest_pause_h": (0.3, 0.75, 2.0, None)[int(rng.integers(4))],
         "recovery_h": rng.choice([0.0, 0.5, 1.5]), "recovered_share": rng.choice([0.0, 0.5]),
         "start_cost_eur": rng.uniform(1.0, 9.0),
     }  # fmt: skip

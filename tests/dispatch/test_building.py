@@ -162,7 +162,9 @@ def test_a_thousand_small_buildings_are_a_big_one(seed: int, name: str) -> None:
     """Scaling every power and energy scales the cost."""
     fleet, context, price = random_case(seed, GRIDS[name], False)
     sizes = ("max_power_mw", "heat_capacity_mwh_th_per_c", "transmittance_mw_th_per_c", "discomfort_eur_per_c_h")
-    small = [replace(a, params=a.params.model_copy(update={k: getattr(a.params, k) / 1000 for k in sizes})) for a in fleet]
+    small = [
+        replace(a, params=a.params.model_copy(update={k: getattr(a.params, k) / 1000 for k in sizes})) for a in fleet
+    ]
     heats = ("internal_mw_th", "solar_mw_th")
     inputs = {
         a: {k: v / 1000 if k in heats else v for k, v in given.items()} for a, given in context.inputs.items()

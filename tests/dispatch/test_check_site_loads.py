@@ -182,7 +182,7 @@ LOAD = {"process_mw": 3.0, "utilities_mw": 1.0}
 )  # fmt: skip
 def test_utilities_by_hand(used: float, told: dict[str, float], faults: list[str]) -> None:
     """One hour, half full: 0.8 MWh of stores of which the chillers have three quarters."""
-    decisions = {k: [v] for k, v in told.items()}
+    decisions: dict[str, Any] = {k: [v] for k, v in told.items()}
     assert alone("utilities", FAB, LOAD, {"stored_mwh": 0.4}, [used], **decisions) == faults
 
 

@@ -184,10 +184,10 @@ def test_a_class_of_twice_the_units_costs_twice(seed: int, name: str) -> None:
 def test_no_state_is_infeasible(seed: int, name: str) -> None:
     rng = np.random.default_rng(seed)
     fleet, context, price = random_case(seed, GRIDS[name], bool(rng.integers(2)))
-    states = {
-        key: replace(s, stored_mwh=rng.uniform(-9.0, 9.0), power_mw=rng.uniform(-3.0, 1.0), available=rng.random() < 0.5)
-        for key, s in context.states.items()
-    }
+    states = {}
+    for key, s in context.states.items():
+        content, power = rng.uniform(-9.0, 9.0), rng.uniform(-3.0, 1.0)
+        states[key] = replace(s, stored_mwh=content, power_mw=power, available=rng.random() < 0.5)
     found = run(fleet, replace(context, states=states), price)
     for i, a in enumerate(fleet):
         if not states[a.id].available:

@@ -173,8 +173,9 @@ def test_default_keeps_the_fill() -> None:
     grid = GRIDS["quarters"]
     inputs = {"process_mw": np.full(grid.n, 3.0), "utilities_mw": np.full(grid.n, 1.2)}
     begin = state("fab", 0, 0.5, True, 0)
-    assert -utilities.default_mw(asset("fab", loss_per_h=0.0), begin, inputs, grid) == pytest.approx(np.full(grid.n, 4.2))
-    assert -utilities.default_mw(asset("fab"), begin, inputs, grid) == pytest.approx(np.full(grid.n, 4.2 + 0.02 * 0.5))
+    for loss in (0.0, 0.02):
+        power = utilities.default_mw(asset("fab", loss_per_h=loss), begin, inputs, grid)
+        assert -power == pytest.approx(np.full(grid.n, 4.2 + loss * 0.5))
 
 
 @pytest.mark.parametrize(
