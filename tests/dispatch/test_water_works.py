@@ -164,6 +164,21 @@ def test_more_freedom_never_costs_more(seed: int, name: str) -> None:
 
 
 @given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(GRIDS)))
+@settings(max_examples=15, deadline=None)
+def test_kilowatts_or_megawatts_do_not_matter(seed: int, name: str) -> None:
+    """A hundredth of every power, energy and start cost is a hundredth of the cost."""
+    fleet, context, price = random_case(seed, GRIDS[name], False)
+    sizes = ("max_power_mw", "min_power_mw", "capacity_mwh", "start_cost_eur")
+    small = [
+        replace(a, params=a.params.model_copy(update={k: getattr(a.params, k) / 100 for k in sizes})) for a in fleet
+    ]
+    inputs = {a: {k: v / 100 for k, v in given.items()} for a, given in context.inputs.items()}
+    states = {a: replace(s, stored_mwh=s.stored_mwh / 100) for a, s in context.states.items()}
+    less = run(small, replace(context, inputs=inputs, states=states), price).objective
+    assert 100 * less == pytest.approx(run(fleet, context, price).objective, rel=1e-4, abs=1e-2)
+
+
+@given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(GRIDS)))
 @settings(max_examples=40, deadline=None)
 def test_no_state_and_no_commitment_is_infeasible(seed: int, name: str) -> None:
     rng = np.random.default_rng(seed)
