@@ -4,11 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatch.accounting import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.accounting import (
+    backup_battery,
+    battery,
+    chp,
+    curtailable,
+    fixed_load,
+    price_elastic,
+    process,
+    thermal_store,
+)
 from dispatch.accounting.trace import Costs, Trace, alone
 
 RULES: dict[str, Callable[[Sequence[Trace]], list[Costs]]] = {
     "battery": alone(battery.costs),
+    "backup_battery": alone(backup_battery.costs),
     "chp": alone(chp.costs),
     "price_elastic": alone(price_elastic.costs),
     "curtailable": alone(curtailable.costs),

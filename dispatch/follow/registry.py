@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatch.follow import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.follow import backup_battery, battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
 from dispatch.follow.tools import alone
 from dispatch.wish import Path, Wish
 
 RULES: dict[str, Callable[[Sequence[Wish]], list[Path]]] = {
     "battery": alone(battery.follow),
+    "backup_battery": alone(backup_battery.follow),
     "curtailable": alone(curtailable.follow),
     "fixed_load": alone(fixed_load.follow),
     "price_elastic": alone(price_elastic.follow),

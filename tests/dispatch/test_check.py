@@ -26,8 +26,6 @@ from vpp.domain.portfolio import Asset, AssetState
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array, TimeGrid
 
-STORING = ("battery", "chp", "thermal_store", "process")
-COMMITTING = ("chp", "process")
 QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
 seeds = st.integers(0, 10_000)
 grids = st.sampled_from(GRID_NAMES)
@@ -116,9 +114,9 @@ def test_whatever_is_changed_is_refused_by_name(seed: int, grid_name: str, rando
     for asset in fleet.assets:
         t = random.randrange(fleet.grid.n)
         assert asset.id in blamed(fleet, changed_power(fleet, schedule, asset, t)), "power"
-        if asset.kind in COMMITTING and getattr(asset.params, "min_power_mw", 1.0) > 0.0:
+        if asset.id in schedule.commitment and getattr(asset.params, "min_power_mw", 1.0) > 0.0:
             assert asset.id in blamed(fleet, flipped(schedule, asset, t)), "commitment"
-        if asset.kind in STORING:
+        if asset.id in schedule.stored_mwh:
             assert asset.id in blamed(fleet, misreported(schedule, asset, t)), "content"
         for name in schedule.decisions.get(asset.id, {}):
             if name == "price_eur_per_mwh":

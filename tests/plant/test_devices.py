@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.plant.running import SILO
 from vpp.plant.device import Order, State
-from vpp.plant.devices import battery, chp, cooling, generation, mill, price_taker
+from vpp.plant.devices import backup, battery, chp, cooling, generation, mill, price_taker
 
 H = 1 / 60
 NUMBERS = iter(range(1, 10**9))
@@ -224,3 +224,29 @@ def test_price_taker_returns_the_substituted_share_within_its_window() -> None:
         energy += (2.0 + device.state.power_mw) * H
     assert energy == pytest.approx(0.5 * 0.2 * 2.0 * 0.5, abs=1e-9), "half an hour at -20 %, half of it back"
     assert device.state.power_mw == pytest.approx(-2.0)
+
+
+STATIONS = backup.Params(
+    count=100, site_power_mw=0.004, site_capacity_mwh=0.02, site_connection_mw=0.008, reserve_h=2.0,
+    charge_efficiency=0.95, discharge_efficiency=0.9,
+)  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(wild, st.floats(0.2, 2.0), st.floats(0.05, 0.9))
+def test_stations_keep_their_reserve_never_export_and_spare_the_connection(
+    orders: list[float | None], stored: float, load: float
+) -> None:
+    device = backup.Backup(STATIONS, State(stored_mwh=stored))
+    reserve = min(2.0, 0.2 + 2.0 * load / 0.9)
+    for value in orders:
+        before = device.state.stored_mwh
+        device.step(power(value), {"load_mw": load}, 0)
+        battery = device.state.power_mw + load
+        assert -max(0.8, load) - 1e-9 <= device.state.power_mw <= 1e-9
+        flow = battery / 0.9 if battery > 0.0 else battery * 0.95
+        assert device.state.stored_mwh == pytest.approx(before - H * flow, abs=1e-12)
+        assert device.state.stored_mwh >= min(reserve, before) - 1e-9, "what is below the reserve is not sold"
+        assert device.detail() == pytest.approx((load, reserve))
+        if value is None:
+            assert device.state.power_mw == -load

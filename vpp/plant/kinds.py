@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from vpp.plant.devices import battery, chp, cooling, fixed, generation, mill, price_taker
+from vpp.plant.devices import backup, battery, chp, cooling, fixed, generation, mill, price_taker
 from vpp.plant.making import DeviceKind
 
 DEVICES: Mapping[str, DeviceKind] = {
     "battery": cast(DeviceKind, battery),
+    "backup_battery": cast(DeviceKind, backup),
     "curtailable": cast(DeviceKind, generation),
     "fixed_load": cast(DeviceKind, fixed),
     "price_elastic": cast(DeviceKind, price_taker),
