@@ -4,13 +4,24 @@ from __future__ import annotations
 
 from typing import cast
 
-from dispatch.assets import backup_battery, battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.assets import (
+    backup_battery,
+    battery,
+    chp,
+    curtailable,
+    ev_fleet,
+    fixed_load,
+    price_elastic,
+    process,
+    thermal_store,
+)
 from dispatch.block import Kind
 
 KINDS: dict[str, Kind] = {
     "battery": cast(Kind, battery),
     "backup_battery": cast(Kind, backup_battery),
     "curtailable": cast(Kind, curtailable),
+    "ev_fleet": cast(Kind, ev_fleet),
     "fixed_load": cast(Kind, fixed_load),
     "price_elastic": cast(Kind, price_elastic),
     "chp": cast(Kind, chp),

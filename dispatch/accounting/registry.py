@@ -9,6 +9,7 @@ from dispatch.accounting import (
     battery,
     chp,
     curtailable,
+    ev_fleet,
     fixed_load,
     price_elastic,
     process,
@@ -23,6 +24,7 @@ RULES: dict[str, Callable[[Sequence[Trace]], list[Costs]]] = {
     "price_elastic": alone(price_elastic.costs),
     "curtailable": alone(curtailable.costs),
     "thermal_store": alone(thermal_store.costs),
+    "ev_fleet": alone(ev_fleet.costs),
     "fixed_load": alone(fixed_load.costs),
     "process": process.costs,
 }

@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _exclusive, _store
@@ -89,7 +90,8 @@ class Params(BaseModel):
         edge, drawn = np.append(edge, edge[-1] + far), np.append(drawn, drawn[-1] + far * load_mw[-1])
         coming = np.interp(edge[1:-1] + self.reserve_h, edge, drawn) - drawn[1:-1]
         most, least = self.soc_max * self.capacity_mwh, self.soc_min * self.capacity_mwh
-        return np.minimum(most, least + coming / self.discharge_efficiency)
+        kept: Array = np.minimum(most, least + coming / self.discharge_efficiency)
+        return kept
 
 
 def block(fleet: Sequence[Asset], context: Context) -> Block:
@@ -137,7 +139,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     return Block(NAME, columns, tuple(rows), ids(fleet), injection, -load.ravel(), read=_reader(fleet, reserve, sizes))
 
 
-def _reserve_rows(due: Array, reserve_mwh: Array, sizes: Sequence[int]) -> list[Rows]:
+def _reserve_rows(due: NDArray[np.intp], reserve_mwh: Array, sizes: Sequence[int]) -> list[Rows]:
     """content + short >= reserve at the positions `due` of (n, T)."""
     k = due.size
     if not k:
@@ -163,7 +165,8 @@ def _reader(fleet: Sequence[Asset], reserve: Array, sizes: Sequence[int]) -> Rea
 
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
     """The load (T,) with the battery at rest."""
-    return -np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
+    default: Array = -np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
+    return default
 
 
 def window(params: Params) -> tuple[float, float] | None:

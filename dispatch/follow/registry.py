@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatch.follow import backup_battery, battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.follow import (
+    backup_battery,
+    battery,
+    chp,
+    curtailable,
+    ev_fleet,
+    fixed_load,
+    price_elastic,
+    process,
+    thermal_store,
+)
 from dispatch.follow.tools import alone
 from dispatch.wish import Path, Wish
 
@@ -12,6 +22,7 @@ RULES: dict[str, Callable[[Sequence[Wish]], list[Path]]] = {
     "battery": alone(battery.follow),
     "backup_battery": alone(backup_battery.follow),
     "curtailable": alone(curtailable.follow),
+    "ev_fleet": alone(ev_fleet.follow),
     "fixed_load": alone(fixed_load.follow),
     "price_elastic": alone(price_elastic.follow),
     "chp": alone(chp.follow),

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from vpp.plant.devices import backup, battery, chp, cooling, fixed, generation, mill, price_taker
+from vpp.plant.devices import backup, battery, chp, cooling, depot, fixed, generation, mill, price_taker
 from vpp.plant.making import DeviceKind
 
 DEVICES: Mapping[str, DeviceKind] = {
     "battery": cast(DeviceKind, battery),
     "backup_battery": cast(DeviceKind, backup),
     "curtailable": cast(DeviceKind, generation),
+    "ev_fleet": cast(DeviceKind, depot),
     "fixed_load": cast(DeviceKind, fixed),
     "price_elastic": cast(DeviceKind, price_taker),
     "chp": cast(DeviceKind, chp),
