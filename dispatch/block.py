@@ -121,7 +121,9 @@ class Context:
 
     `inputs[asset][name]` are exogenous trajectories (T,) named by the kind; `committed[asset]` (T,)
     is 0 or 1 where the commitment is fixed from above and -1 where it is free; `end_value[asset]`
-    replaces a hard end level; `relax` drops integrality (LP).
+    replaces a hard end level. `lowest_value_eur_per_mwh` (T,) is the least that a MWh of injection can be worth
+    by price, deviation and products: where it is negative, wasting energy may pay. None: it never does,
+    or no integer is allowed (real time).
     """
 
     grid: TimeGrid
@@ -130,6 +132,7 @@ class Context:
     inputs: Mapping[str, Mapping[str, Array]]
     committed: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
     end_value: Mapping[str, EndValue] = field(default_factory=dict)
+    lowest_value_eur_per_mwh: Array | None = None
 
 
 class Kind(Protocol):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import cast
 
 from dispatch.assets import (
+    backup_battery,
     battery,
     building,
     chp,
     curtailable,
+    ev_fleet,
     fixed_load,
     price_elastic,
     process,
@@ -21,7 +23,9 @@ from dispatch.block import Kind
 
 KINDS: dict[str, Kind] = {
     "battery": cast(Kind, battery),
+    "backup_battery": cast(Kind, backup_battery),
     "curtailable": cast(Kind, curtailable),
+    "ev_fleet": cast(Kind, ev_fleet),
     "fixed_load": cast(Kind, fixed_load),
     "price_elastic": cast(Kind, price_elastic),
     "chp": cast(Kind, chp),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dispatch.accounting import (
+    backup_battery,
     battery,
     building,
     chp,
     curtailable,
+    ev_fleet,
     fixed_load,
     price_elastic,
     process,
@@ -21,10 +23,12 @@ from dispatch.accounting.trace import Costs, Trace, alone
 
 RULES: dict[str, Callable[[Sequence[Trace]], list[Costs]]] = {
     "battery": alone(battery.costs),
+    "backup_battery": alone(backup_battery.costs),
     "chp": alone(chp.costs),
     "price_elastic": alone(price_elastic.costs),
     "curtailable": alone(curtailable.costs),
     "thermal_store": alone(thermal_store.costs),
+    "ev_fleet": alone(ev_fleet.costs),
     "fixed_load": alone(fixed_load.costs),
     "process": process.costs,
     "building": alone(building.costs),

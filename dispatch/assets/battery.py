@@ -10,9 +10,8 @@ Electric Power Systems Research 212 (2022) 108565, with wear per throughput, the
 "Factoring the Cycle Aging Cost of Batteries Participating in Electricity Markets", IEEE Trans.
 Power Systems 33(2), 2018; the taper is the constant-voltage phase as a line in the content.
 
-Charging and discharging at once only wastes energy and wear, so it never pays while the effective
-price stays above -(wear + what the lost energy is worth); the binary that would forbid it at deeper
-negative prices is left out.
+Charging and discharging at once only wastes energy and wear; where the price is so negative that waste could
+pay, a binary forbids it (`_exclusive`).
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ import numpy as np
 import scipy.sparse as sp
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dispatch.assets import _store
+from dispatch.assets import _exclusive, _store
 from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, stack
 from vpp.domain.portfolio import Asset, AssetState, Control
@@ -37,7 +36,7 @@ FOLLOWS: Mapping[str, float] = {}
 NEVER_OFF = ""
 fleet_faults = no_fleet_faults
 
-CHARGE, DISCHARGE, CONTENT, END = range(4)
+CHARGE, DISCHARGE, CONTENT, END, CHARGING = range(5)
 
 
 class Params(BaseModel):
@@ -64,7 +63,7 @@ class Params(BaseModel):
 
 
 def block(fleet: Sequence[Asset], context: Context) -> Block:
-    """Columns charge, discharge, content (n, T) and the end segments; see the module for the equations.
+    """Columns charge, discharge, content (n, T), the end segments, binaries where waste could pay; see the module.
 
     Raises DataGap for an asset without a state. A battery out of service has no power.
     """
@@ -79,16 +78,22 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     lower, upper = _store.window(initial, keep, floor, ceiling)
     end = _store.end_value_columns("end", _store.ends_of(ids(fleet), context), steps, floor, lower[:, -1])
     lower = _store.hard_end(end, lower, _required_end(fleet, initial, keep, power, grid, ceiling))
+    risky = _exclusive.at_risk(context, eta_c * eta_d, parameter(fleet, "wear_eur_per_mwh"), power * np.ones(steps))
+    binaries = (_exclusive.columns(risky),) if risky.size else ()
     columns = (
         Columns("charge", (n, steps), 0.0, _flat(power, steps), wear.ravel(), term="wear"),
         Columns("discharge", (n, steps), 0.0, _flat(power, steps), wear.ravel(), term="wear"),
         Columns("content", (n, steps), lower.ravel(), upper.ravel()),
         end.columns,
+        *binaries,
     )
     sizes = [c.size for c in columns]
     gains = {CHARGE: _store.diagonal(eta_c * grid.hours), DISCHARGE: _store.diagonal(-grid.hours / eta_d)}
     rows = [_store.balance_rows("balance", sizes, CONTENT, gains, initial, keep)]
     rows += _taper(fleet, sizes, steps) + _store.end_value_rows("end_value", sizes, CONTENT, END, end)
+    if risky.size:
+        rated = power * np.ones(steps)
+        rows += _exclusive.rows(risky, sizes, (CHARGE, DISCHARGE, CHARGING), rated, rated)
     ones = _store.diagonal(np.ones(n * steps))
     injection = stack(sizes, {CHARGE: sp.csr_array(-ones), DISCHARGE: ones}, n * steps)
     return Block(NAME, columns, tuple(rows), ids(fleet), injection, read=_reader(ids(fleet), steps))

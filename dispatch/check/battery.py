@@ -1,7 +1,9 @@
 """Battery, recomputed:
 
-e[t] = e[t-1] (1 - loss h) + h (eta_c charge - discharge / eta_d),  window of the capacity,
-charge <= P (1 - e[t] / E) / (1 - taper)
+    e[t] = e[t-1] (1 - loss h) + h (eta_c charge - discharge / eta_d)
+    charge <= P (1 - e[t] / E) / (1 - taper)
+
+with e inside the window of the capacity.
 """
 
 from __future__ import annotations

@@ -1,6 +1,9 @@
 """CHP, recomputed:
 
-heat = a P + b on;  store[t] = store[t-1] (1 - loss h) + h (heat + boiler + unmet - dumped - demand)
+    heat = a P + b on
+    store[t] = store[t-1] (1 - loss h) + h (heat + boiler + unmet - dumped - demand)
+
+with limits of power, ramps and minimum times.
 """
 
 from __future__ import annotations

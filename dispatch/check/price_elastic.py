@@ -1,7 +1,9 @@
 """Price-elastic load, recomputed:
 
-own = L (clip(1 + eps (price - p0) / p0) - 1),
-consumption(x) = L + own(x) - sigma / W * integral of own over the W hours before x
+    own = L (clip(1 + eps (price - p0) / p0) - 1)
+    consumption(x) = L + own(x) - sigma / W * integral of own over the W hours before x
+
+The consumption must be the answer to the price that was decided.
 """
 
 from __future__ import annotations

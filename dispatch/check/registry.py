@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dispatch.check import (
+    backup_battery,
     battery,
     building,
     chp,
     curtailable,
+    ev_fleet,
     fixed_load,
     price_elastic,
     process,
@@ -21,7 +23,9 @@ from dispatch.check.tools import Plan, Recomputed, alone
 
 RECOMPUTE: dict[str, Callable[[Sequence[Plan]], list[Recomputed]]] = {
     "battery": alone(battery.recompute),
+    "backup_battery": alone(backup_battery.recompute),
     "curtailable": alone(curtailable.recompute),
+    "ev_fleet": alone(ev_fleet.recompute),
     "fixed_load": alone(fixed_load.recompute),
     "price_elastic": alone(price_elastic.recompute),
     "chp": alone(chp.recompute),

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from dispatch.follow import (
+    backup_battery,
     battery,
     building,
     chp,
     curtailable,
+    ev_fleet,
     fixed_load,
     price_elastic,
     process,
@@ -22,7 +24,9 @@ from dispatch.wish import Path, Wish
 
 RULES: dict[str, Callable[[Sequence[Wish]], list[Path]]] = {
     "battery": alone(battery.follow),
+    "backup_battery": alone(backup_battery.follow),
     "curtailable": alone(curtailable.follow),
+    "ev_fleet": alone(ev_fleet.follow),
     "fixed_load": alone(fixed_load.follow),
     "price_elastic": alone(price_elastic.follow),
     "chp": alone(chp.follow),

@@ -115,10 +115,40 @@ def _process(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[s
     return params, {"rota": rng.choice([0.0, 1.0], n)}, state
 
 
+def _backup_battery(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
+    count = int(rng.choice([1, 3, 400]))
+    capacity, low = rng.uniform(0.2, 3.0), rng.choice([0.0, 0.1])
+    params = {
+        "count": count, "site_power_mw": rng.uniform(0.2, 1.0) / count, "site_capacity_mwh": capacity / count,
+        "site_connection_mw": rng.uniform(0.5, 1.5) / count, "reserve_h": rng.choice([0.0, 0.4, 3.0]), "soc_min": low,
+        "soc_max": rng.choice([0.9, 1.0]), "charge_efficiency": rng.uniform(0.85, 1.0),
+        "discharge_efficiency": rng.uniform(0.85, 1.0), "wear_eur_per_mwh": rng.uniform(2.0, 10.0),
+        "standing_loss_per_h": rng.choice([0.0, 0.002]),
+    }  # fmt: skip
+    return params, {"load_mw": rng.uniform(0.0, 0.6, n)}, {"stored_mwh": capacity * rng.uniform(0.0, 1.0)}
+
+
+def _ev_fleet(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
+    sessions, total = [], 0.0
+    for k in range(int(rng.integers(1, 4))):
+        count, power, feeds = int(rng.choice([1, 12])), rng.uniform(0.007, 0.15), bool(rng.random() < 0.4)
+        come, stay_h = int(rng.integers(0, 24 * 60)), int(rng.integers(1, 14))
+        session = {
+            "id": f"s{k}", "count": count, "arrival": f"{come // 60:02}:{come % 60:02}", "power_mw": power / count,
+            "departure": f"{(come // 60 + stay_h) % 24:02}:{come % 60:02}",
+            "energy_mwh": power * stay_h * rng.uniform(0.0, 0.8) / count, "v2g_mw": feeds * power / count,
+            "lend_mwh": feeds * rng.uniform(0.0, 0.1) / count,
+        }  # fmt: skip
+        total += power
+        sessions.append(session)
+    params = {"sessions": sessions, "feeder_mw": total * rng.choice([0.5, 0.9, 1.5]), "wear_eur_per_mwh": 12.0}
+    return params, {}, {"stored_mwh": rng.uniform(0.0, 0.3)}
+
+
 MAKE: dict[str, Callable[[Rng, int], tuple[dict[str, Any], dict[str, Array], dict[str, Any]]]] = {
     "battery": _battery, "curtailable": _curtailable, "fixed_load": _fixed_load, "price_elastic": _price_elastic,
-    "chp": _chp, "thermal_store": _thermal_store, "process": _process,
-    **SITE_LOADS,
+    "chp": _chp, "thermal_store": _thermal_store, "process": _process, "backup_battery": _backup_battery,
+    "ev_fleet": _ev_fleet, **SITE_LOADS,
 }  # fmt: skip
 GRID_NAMES = sorted(GRIDS)
 

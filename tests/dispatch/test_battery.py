@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from dispatch.assets import battery
 from dispatch.block import EndValue
+from dispatch.check import check_schedule
 from tests.dispatch.block_solver import solve_block
 from tests.dispatch.oracle_tools import (
     SEEDS,
@@ -26,6 +28,7 @@ from tests.dispatch.oracle_tools import (
     state_of,
 )
 from vpp.domain.errors import DataGap
+from vpp.domain.schedule import Schedule
 from vpp.domain.time import TimeGrid
 
 PLAIN = {
@@ -51,14 +54,19 @@ def random_params(rng: np.random.Generator) -> battery.Params:
     )
 
 
-def oracle(params, start_mwh, end, grid, prices) -> float:
-    """One battery, one step after the other."""
+def oracle(params, start_mwh, end, grid, prices, exclusive=False) -> float:
+    """One battery, one step after the other; `exclusive` forbids both directions at once."""
     m, last = pyo.ConcreteModel(), grid.n - 1
     m.t = pyo.RangeSet(0, last)
     m.c = pyo.Var(m.t, bounds=(0, params.power_mw))
     m.d = pyo.Var(m.t, bounds=(0, params.power_mw))
     m.e = pyo.Var(m.t, bounds=(params.soc_min * params.capacity_mwh, params.soc_max * params.capacity_mwh))
     m.rules = pyo.ConstraintList()
+    if exclusive:
+        m.z = pyo.Var(m.t, domain=pyo.Binary)
+        for t in m.t:
+            m.rules.add(m.c[t] <= params.power_mw * m.z[t])
+            m.rules.add(m.d[t] <= params.power_mw * (1 - m.z[t]))
     spent = 0
     for t in range(grid.n):
         h = grid.minutes[t] / 60
@@ -95,6 +103,49 @@ def test_equals_the_literal_model(seed: int, valued: bool) -> None:
     expected = sum(oracle(a.params, states[a.id].stored_mwh, ends.get(a.id), grid, prices) for a in fleet)
     assert solved.objective == pytest.approx(expected, rel=1e-6, abs=1e-6)
     assert np.abs(solved.injection).max() > 0.1
+
+
+def at_prices(params, prices, grid, reckoned: bool):
+    """One battery, from half full; `reckoned` tells the block what a MWh can be worth."""
+    asset = asset_of("b", "battery", params)
+    context = context_of(grid, {"b": state_of("b", 0.5 * params.capacity_mwh)})
+    context = replace(context, lowest_value_eur_per_mwh=prices if reckoned else None)
+    block = battery.block([asset], context)
+    return asset, block, context, solve_block(block, ["b"], grid, prices)
+
+
+def checked(asset, context, grid, block, solved):
+    result = block.read(solved.x, {})["b"]
+    schedule = Schedule(("b",), grid, solved.injection, 0.0 * solved.injection, stored_mwh={"b": result.stored_mwh})
+    return check_schedule([asset], context.states, {"b": {}}, schedule)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_it_never_charges_and_discharges_at_once_where_waste_would_pay(seed: int) -> None:
+    """At -500 EUR/MWh burning energy in both directions beats rest; with the price known the block forbids it."""
+    rng, grid = np.random.default_rng(seed), grid_of(seed)
+    params = random_params(rng)
+    prices = rng.uniform(-600.0, -400.0, grid.n)
+    asset, block, context, solved = at_prices(params, prices, grid, True)
+    both = np.minimum(solved.x[: grid.n], solved.x[grid.n : 2 * grid.n])
+    assert both.max() < 1e-7
+    expected = oracle(params, 0.5 * params.capacity_mwh, None, grid, prices, exclusive=True)
+    assert solved.objective == pytest.approx(expected, rel=1e-6, abs=1e-6)
+    assert checked(asset, context, grid, block, solved) == []
+    asset, block, context, burning = at_prices(params, prices, grid, False)
+    assert burning.objective < solved.objective - 0.1
+    assert checked(asset, context, grid, block, burning) != []
+
+
+def test_no_binary_stands_where_waste_cannot_pay() -> None:
+    """Round trip 0.9, wear 4: both at once pays below -4 * 1.9 / 0.1 = -76 EUR/MWh."""
+    grid = grid_of(0)
+    params = battery.Params(**{**PLAIN, "charge_efficiency": 0.9, "discharge_efficiency": 1.0})
+    for price, count in ((-75.0, 0), (-77.0, grid.n)):
+        _, block, _, _ = at_prices(params, np.full(grid.n, price), grid, True)
+        assert sum(c.size for c in block.columns if c.integer) == count
+    lossless = battery.Params(**{**PLAIN, "charge_efficiency": 1.0, "discharge_efficiency": 1.0})
+    assert not any(c.integer for c in at_prices(lossless, np.full(grid.n, -900.0), grid, True)[1].columns)
 
 
 def test_the_reported_content_follows_the_power() -> None:

@@ -55,6 +55,20 @@ SAMPLES = {
          "wear_eur_per_mwh": 5.0},
         {}, -1.0, 1.0, ("power_mw", "capacity_mwh"), 1.0,
     ),
+    "backup_battery": Sample(
+        {"count": 500, "site_power_mw": 0.003, "site_capacity_mwh": 0.02, "site_connection_mw": 0.008, "reserve_h": 2.0,
+         "charge_efficiency": 0.95, "discharge_efficiency": 0.95, "wear_eur_per_mwh": 8.0},
+        {"load_mw": wave(0.7, 1.6)}, -4.0, 0.0, ("site_power_mw", "site_capacity_mwh", "site_connection_mw"), 7.0,
+    ),
+    "ev_fleet": Sample(
+        {"feeder_mw": 0.6, "sessions": [
+            {"id": "vans", "arrival": "17:30", "departure": "06:00", "count": 40,
+             "power_mw": 0.011, "energy_mwh": 0.04},
+            {"id": "buses", "arrival": "22:00", "departure": "05:00", "count": 4, "power_mw": 0.09, "energy_mwh": 0.3,
+             "v2g_mw": 0.05, "lend_mwh": 0.05},
+        ], "wear_eur_per_mwh": 20.0},
+        {}, -0.6, 0.2, ("feeder_mw",), 0.4,
+    ),
     "curtailable": Sample(
         {"capacity_mw": 4.0, "kind_of": "pv", "s_rating_mva": 4.4},
         {"available_mw": wave(0.0, 3.8)}, 0.0, 4.0, ("capacity_mw", "s_rating_mva"),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.plant.running import SILO
 from vpp.plant.device import Order, State
-from vpp.plant.devices import battery, chp, cooling, generation, mill, price_taker
+from vpp.plant.devices import backup, battery, chp, cooling, depot, generation, mill, price_taker
 
 H = 1 / 60
 NUMBERS = iter(range(1, 10**9))
@@ -224,3 +224,84 @@ def test_price_taker_returns_the_substituted_share_within_its_window() -> None:
         energy += (2.0 + device.state.power_mw) * H
     assert energy == pytest.approx(0.5 * 0.2 * 2.0 * 0.5, abs=1e-9), "half an hour at -20 %, half of it back"
     assert device.state.power_mw == pytest.approx(-2.0)
+
+
+STATIONS = backup.Params(
+    count=100, site_power_mw=0.004, site_capacity_mwh=0.02, site_connection_mw=0.008, reserve_h=2.0,
+    charge_efficiency=0.95, discharge_efficiency=0.9,
+)  # fmt: skip
+
+
+@settings(max_examples=30, deadline=None)
+@given(wild, st.floats(0.2, 2.0), st.floats(0.05, 0.9))
+def test_stations_keep_their_reserve_never_export_and_spare_the_connection(
+    orders: list[float | None], stored: float, load: float
+) -> None:
+    device = backup.Backup(STATIONS, State(stored_mwh=stored))
+    reserve = min(2.0, 0.2 + 2.0 * load / 0.9)
+    for value in orders:
+        before = device.state.stored_mwh
+        device.step(power(value), {"load_mw": load}, 0)
+        battery = device.state.power_mw + load
+        assert -max(0.8, load) - 1e-9 <= device.state.power_mw <= 1e-9
+        flow = battery / 0.9 if battery > 0.0 else battery * 0.95
+        assert device.state.stored_mwh == pytest.approx(before - H * flow, abs=1e-12)
+        assert device.state.stored_mwh >= min(reserve, before) - 1e-9, "what is below the reserve is not sold"
+        assert device.detail() == pytest.approx((load, reserve))
+        if value is None:
+            assert device.state.power_mw == -load
+
+
+MIDNIGHT = 1468274400 // 60  # 2016-07-12 00:00 in Berlin, a Tuesday
+DEPOT = {
+    "feeder_mw": 0.12, "charge_efficiency": 0.9, "discharge_efficiency": 0.9,
+    "sessions": [
+        {"id": "vans", "arrival": "01:00", "departure": "05:00", "count": 10, "power_mw": 0.01, "energy_mwh": 0.027},
+        {"id": "bus", "arrival": "00:30", "departure": "03:00", "count": 1, "power_mw": 0.09, "energy_mwh": 0.1,
+         "v2g_mw": 0.06, "lend_mwh": 0.05},
+    ],
+}  # fmt: skip
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.lists(st.one_of(st.none(), st.floats(-0.3, 0.3)), min_size=20, max_size=20))
+def test_no_set_point_keeps_a_car_from_leaving_full(orders: list[float | None]) -> None:
+    device = depot.Depot(depot.Params.model_validate(DEPOT), State())
+    content = left = 0.0
+    for minute in range(360):
+        at = MIDNIGHT + minute
+        device.step(power(orders[minute // 18]), {}, at)
+        p = device.state.power_mw
+        assert -0.12 - 1e-9 <= p <= 0.06 + 1e-9
+        gain = H * (0.9 * max(-p, 0.0) - max(p, 0.0) / 0.9)
+        brought = 0.05 if minute == 30 else 0.0
+        gone = {179: 0.15, 299: 0.27}.get(minute, 0.0)
+        content += gain + brought - gone
+        left += device.detail()[1]
+        assert device.state.stored_mwh == pytest.approx(content, abs=1e-9)
+    assert left == pytest.approx(0.0, abs=1e-9)
+    assert device.state.power_mw == 0.0
+
+
+def test_a_depot_left_alone_charges_at_once_and_is_measured_so_before_it_starts() -> None:
+    device = depot.Depot(depot.Params.model_validate(DEPOT), State())
+    seen = []
+    for minute in range(120):
+        device.step(None, {}, MIDNIGHT + minute)
+        seen.append(device.state.power_mw)
+    assert seen[:30] == [0.0] * 30
+    assert seen[30:60] == pytest.approx([-0.09] * 30)
+    assert seen[60:90] == pytest.approx([-0.12] * 30), "the feeder holds the vans back"
+    assert device.steady_mw({}, MIDNIGHT + 45) == pytest.approx(-0.09)
+    assert device.steady_mw({}, MIDNIGHT + 70) == pytest.approx(-0.12)
+    assert device.steady_mw({}, MIDNIGHT + 400) == 0.0
+
+
+def test_a_depot_that_starts_in_the_night_takes_its_content_for_the_cars_that_must_have_it() -> None:
+    """At 02:55 the bus cannot be filled any more but by what it holds: 0.15 - 0.9 * 0.09 * 5 / 60 MWh."""
+    device = depot.Depot(depot.Params.model_validate(DEPOT), State(stored_mwh=0.31))
+    unmet = 0.0
+    for minute in range(175, 301):
+        device.step(power(0.0), {}, MIDNIGHT + minute)
+        unmet += device.detail()[1]
+    assert unmet == pytest.approx(0.0, abs=1e-9)

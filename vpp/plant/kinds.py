@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import cast
 
 from vpp.plant.devices import (
+    backup,
     battery,
     chp,
     cooling,
+    depot,
     fab,
     fixed,
     generation,
@@ -22,7 +24,9 @@ from vpp.plant.making import DeviceKind
 
 DEVICES: Mapping[str, DeviceKind] = {
     "battery": cast(DeviceKind, battery),
+    "backup_battery": cast(DeviceKind, backup),
     "curtailable": cast(DeviceKind, generation),
+    "ev_fleet": cast(DeviceKind, depot),
     "fixed_load": cast(DeviceKind, fixed),
     "price_elastic": cast(DeviceKind, price_taker),
     "chp": cast(DeviceKind, chp),

@@ -11,10 +11,11 @@ from dispatch.block import Block, Context
 from dispatch.exposure import Case, Exposure, Scenarios
 from dispatch.problem import Problem, assemble, limit_rows
 from dispatch.products.dr_call import dr_call
-from dispatch.products.energy import position_energy
+from dispatch.products.energy import deviation_prices, position_energy
 from dispatch.products.grid_fee import grid_fee
 from dispatch.registry import KINDS
 from vpp.domain.network import Network
+from vpp.domain.stage import REAL_TIME
 from vpp.domain.time import Array
 from vpp.service.situation import Call, GridSide, Situation, UnitPosition
 
@@ -26,7 +27,10 @@ BELOW_ANYTHING_MW = 1e3
 
 def context_of(s: Situation) -> Context:
     """What the kinds may know."""
-    return Context(s.grid, s.now, s.states, s.inputs, s.committed, s.end_value)
+    least = None
+    if s.stage.name != REAL_TIME:
+        least, _ = deviation_prices(s.price_eur_per_mwh, s.deviation_factor, s.deviation_factor)
+    return Context(s.grid, s.now, s.states, s.inputs, s.committed, s.end_value, least)
 
 
 def asset_ids(s: Situation) -> tuple[str, ...]:

@@ -43,6 +43,7 @@ WORDS = {
     "states_title": "Assets now", "asset": "Asset", "kind": "Kind", "power": "Injection, MW", "stored": "Stored, MWh",
     "on": "On", "available": "Available", "yes": "yes", "no": "no", "no_states": "The portfolio has no assets.",
     "kind_battery": "battery", "kind_curtailable": "wind or PV", "kind_chp": "CHP with heat store",
+    "kind_backup_battery": "backup batteries", "kind_ev_fleet": "EV depot", "kind_batch": "batches",
     "kind_process": "process", "kind_thermal_store": "cooling with store", "kind_price_elastic": "price-elastic load",
     "kind_fixed_load": "fixed load", "kind_building": "building", "kind_thermostat_cluster": "thermostat cluster",
     "kind_water_works": "water works", "kind_utilities": "plant utilities",

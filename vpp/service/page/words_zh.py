@@ -43,6 +43,7 @@ WORDS = {
     "states_title": "资产现状", "asset": "资产", "kind": "类型", "power": "注入功率，MW", "stored": "储存，MWh",
     "on": "运行", "available": "可用", "yes": "是", "no": "否", "no_states": "该组合没有资产。",
     "kind_battery": "电池", "kind_curtailable": "风电或光伏", "kind_chp": "带蓄热的热电联产",
+    "kind_backup_battery": "基站备用电池", "kind_ev_fleet": "电动车充电站", "kind_batch": "批次负荷",
     "kind_process": "工艺负荷", "kind_thermal_store": "带蓄冷的制冷", "kind_price_elastic": "价格响应负荷",
     "kind_fixed_load": "固定负荷", "kind_building": "楼宇空调", "kind_thermostat_cluster": "温控负荷集群",
     "kind_water_works": "水厂设备", "kind_utilities": "厂务公用设施",
