@@ -64,9 +64,9 @@ class Match:
     stop: NDArray[np.int64]
     saved_eur: Array
 
-    def columns(self) -> Columns:
-        """One column for each arc."""
-        return Columns("match", (1, self.unit.size), 0.0, INF, -self.saved_eur, term="starts")
+    def columns(self, count: Array) -> Columns:
+        """One column for each arc; `count` (n,1) units a class."""
+        return Columns("match", (1, self.unit.size), 0.0, count[self.unit, 0], -self.saved_eur, term="starts")
 
 
 def match(prices: Prices, times: Array, down_min: Array, excused: Bools, before: StopsBefore) -> Match:

@@ -133,8 +133,9 @@ def _columns(units: Units, hours: Array, has_headroom: Bools, arcs: _start_match
         most = np.repeat((units.width_mw[:, k : k + 1] * units.count)[members], steps)
         cost = (units.slope_eur_per_mwh[members, k : k + 1] * hours).ravel()
         columns.append(Columns(f"segment_{k}", (int(members.sum()), steps), 0.0, most, cost, term="fuel"))
-    columns.append(Columns("available", (int(has_headroom.sum()), steps), 0.0, INF))
-    columns.append(arcs.columns())
+    reach = np.repeat(((units.shape.high - units.shape.low) * units.count)[has_headroom], steps)
+    columns.append(Columns("available", (int(has_headroom.sum()), steps), 0.0, reach))
+    columns.append(arcs.columns(units.count))
     return tuple(columns)
 
 
