@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from dispatch.assets import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.assets import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store, thermal_unit
 from dispatch.block import Kind
 
 KINDS: dict[str, Kind] = {
@@ -15,4 +15,5 @@ KINDS: dict[str, Kind] = {
     "chp": cast(Kind, chp),
     "process": cast(Kind, process),
     "thermal_store": cast(Kind, thermal_store),
+    "thermal_unit": cast(Kind, thermal_unit),
 }

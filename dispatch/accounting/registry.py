@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatch.accounting import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.accounting import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store, thermal_unit
 from dispatch.accounting.trace import Costs, Trace, alone
 
 RULES: dict[str, Callable[[Sequence[Trace]], list[Costs]]] = {
@@ -13,6 +13,7 @@ RULES: dict[str, Callable[[Sequence[Trace]], list[Costs]]] = {
     "price_elastic": alone(price_elastic.costs),
     "curtailable": alone(curtailable.costs),
     "thermal_store": alone(thermal_store.costs),
+    "thermal_unit": alone(thermal_unit.costs),
     "fixed_load": alone(fixed_load.costs),
     "process": process.costs,
 }

@@ -136,7 +136,7 @@ def _columns(units: Units, hours: Array, has_headroom: Bools, arcs: _start_match
     reach = np.repeat(((units.shape.high - units.shape.low) * units.count)[has_headroom], steps)
     columns.append(Columns("available", (int(has_headroom.sum()), steps), 0.0, reach))
     columns.append(arcs.columns(units.count))
-    return tuple(columns)
+    return tuple(c for c in columns if c.size)
 
 
 def _limits(shape: Shape, places: _Places) -> list[Limit]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatch.check import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.check import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store, thermal_unit
 from dispatch.check.tools import Plan, Recomputed, alone
 
 RECOMPUTE: dict[str, Callable[[Sequence[Plan]], list[Recomputed]]] = {
@@ -14,6 +14,7 @@ RECOMPUTE: dict[str, Callable[[Sequence[Plan]], list[Recomputed]]] = {
     "price_elastic": alone(price_elastic.recompute),
     "chp": alone(chp.recompute),
     "thermal_store": alone(thermal_store.recompute),
+    "thermal_unit": alone(thermal_unit.recompute),
     "process": process.recompute,
 }
 """Rules over all plans of a kind, answers in their order."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dispatch.follow import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store
+from dispatch.follow import battery, chp, curtailable, fixed_load, price_elastic, process, thermal_store, thermal_unit
 from dispatch.follow.tools import alone
 from dispatch.wish import Path, Wish
 
@@ -15,6 +15,7 @@ RULES: dict[str, Callable[[Sequence[Wish]], list[Path]]] = {
     "price_elastic": alone(price_elastic.follow),
     "chp": alone(chp.follow),
     "thermal_store": alone(thermal_store.follow),
+    "thermal_unit": alone(thermal_unit.follow),
     "process": process.follow,
 }
 """Rules over all wishes of a kind, answers in their order."""

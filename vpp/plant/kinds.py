@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import cast
 
-from vpp.plant.devices import battery, chp, cooling, fixed, generation, mill, price_taker
+from vpp.plant.devices import battery, chp, cooling, fixed, generation, mill, price_taker, thermal
 from vpp.plant.making import DeviceKind
 
 DEVICES: Mapping[str, DeviceKind] = {
@@ -16,4 +16,5 @@ DEVICES: Mapping[str, DeviceKind] = {
     "chp": cast(DeviceKind, chp),
     "process": cast(DeviceKind, mill),
     "thermal_store": cast(DeviceKind, cooling),
+    "thermal_unit": cast(DeviceKind, thermal),
 }

@@ -44,5 +44,5 @@ WORDS = {
     "on": "On", "available": "Available", "yes": "yes", "no": "no", "no_states": "The portfolio has no assets.",
     "kind_battery": "battery", "kind_curtailable": "wind or PV", "kind_chp": "CHP with heat store",
     "kind_process": "process", "kind_thermal_store": "cooling with store", "kind_price_elastic": "price-elastic load",
-    "kind_fixed_load": "fixed load",
+    "kind_fixed_load": "fixed load", "kind_thermal_unit": "thermal unit",
 }  # fmt: skip

@@ -44,5 +44,5 @@ WORDS = {
     "on": "运行", "available": "可用", "yes": "是", "no": "否", "no_states": "该组合没有资产。",
     "kind_battery": "电池", "kind_curtailable": "风电或光伏", "kind_chp": "带蓄热的热电联产",
     "kind_process": "工艺负荷", "kind_thermal_store": "带蓄冷的制冷", "kind_price_elastic": "价格响应负荷",
-    "kind_fixed_load": "固定负荷",
+    "kind_fixed_load": "固定负荷", "kind_thermal_unit": "火电机组",
 }  # fmt: skip
