@@ -15,6 +15,7 @@ from dispatch.assets import (
     price_elastic,
     process,
     thermal_store,
+    thermal_unit,
     thermostat_cluster,
     utilities,
     water_works,
@@ -35,4 +36,5 @@ KINDS: dict[str, Kind] = {
     "thermostat_cluster": cast(Kind, thermostat_cluster),
     "water_works": cast(Kind, water_works),
     "utilities": cast(Kind, utilities),
+    "thermal_unit": cast(Kind, thermal_unit),
 }

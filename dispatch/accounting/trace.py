@@ -16,7 +16,8 @@ Costs = dict[str, float]
 
 @dataclass(frozen=True)
 class Trace:
-    """One asset over `grid`: power (T,) MW, running (T,) 0/1, content before the start and at each end (MWh)."""
+    """One asset over `grid`: power (T,) MW, running (T,) 0/1, content before the start and at each end (MWh);
+    `minutes_before` in its state before the grid, a long time where nobody knows."""
 
     asset: Asset
     grid: TimeGrid
@@ -27,6 +28,7 @@ class Trace:
     stored_mwh: Array
     inputs: Mapping[str, Array]
     available: bool = True
+    minutes_before: float = np.inf
 
     @property
     def starts(self) -> int:

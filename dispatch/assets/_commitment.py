@@ -43,7 +43,8 @@ class Machines:
     """What is known of n machines before solving: `known` (n,T) is 0, 1 or -1 (free).
 
     `initial_on` (n,), `times` (T,) minutes from the start of the grid, `up` and `down` (n,1) minutes;
-    `excused` (n,T) marks steps whose start or stop carries no minimum time.
+    `excused` (n,T) marks steps whose start or stop carries no minimum time. Where a row stands for `count`
+    (n,1) identical machines, `on`, `start` and `stop` are numbers of them.
     """
 
     known: NDArray[np.int8]
@@ -52,6 +53,7 @@ class Machines:
     times: Array
     up: Array
     down: Array
+    count: Array | float = 1.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -123,8 +125,12 @@ def columns(
     )
 
 
-def rows(m: Machines, sizes: Sequence[int], first: int = 0) -> list[Rows]:
-    """Matching and minimum-time rows; `on`, `start`, `stop` are the groups `first`, `first + 1`, `first + 2`."""
+def rows(m: Machines, sizes: Sequence[int], first: int = 0, *, tight: bool = False) -> list[Rows]:
+    """Matching and minimum-time rows; `on`, `start`, `stop` are the groups `first`, `first + 1`, `first + 2`.
+
+    `tight` leaves out the rows that the next one implies: where no step leaves the window, what the window
+    holds at t + 1 holds at t.
+    """
     n, steps = m.shape
     size, on, start, stop = n * steps, first, first + 1, first + 2
     one = eye(size)
@@ -133,19 +139,37 @@ def rows(m: Machines, sizes: Sequence[int], first: int = 0) -> list[Rows]:
     before[:, 0] = m.initial_on
     starts, stops = _windows(m.times, m.up, m.excused), _windows(m.times, m.down, m.excused)
     match = stack(sizes, {on: change, start: sp.csr_array(-one), stop: one}, size)
+    most = np.broadcast_to(np.asarray(m.count, dtype=float), m.shape).ravel()
+    up, down = stack(sizes, {on: sp.csr_array(-one), start: starts}, size), stack(sizes, {on: one, stop: stops}, size)
+    keep_up, keep_down = np.ones(size, dtype=bool), np.ones(size, dtype=bool)
+    if tight:
+        keep_up, keep_down = (_final(m, length).ravel() for length in (m.up, m.down))
     return [
         Rows("commitment", before.ravel(), before.ravel(), own=match),
-        Rows("min_up", -INF, 0.0, own=stack(sizes, {on: sp.csr_array(-one), start: starts}, size)),
-        Rows("min_down", -INF, 1.0, own=stack(sizes, {on: one, stop: stops}, size)),
+        Rows("min_up", -INF, 0.0, own=sp.csr_array(up[keep_up])),
+        Rows("min_down", -INF, most[keep_down], own=sp.csr_array(down[keep_down])),
     ]
+
+
+def _final(m: Machines, length: Array) -> NDArray[np.bool_]:
+    """(n,T) steps whose window loses a step at the next one, or that end the grid, or whose change is excused."""
+    oldest = _oldest(m.times, length)
+    final = np.ones(m.shape, dtype=bool)
+    final[:, :-1] = (oldest[:, 1:] > oldest[:, :-1]) | m.excused[:, :-1]
+    return final
+
+
+def _oldest(times: Array, length: Array) -> NDArray[np.int64]:
+    """(n,T) first step that began less than `length` (n,1) before step t, or t itself."""
+    first = np.searchsorted(times, times[None, :] - length + EPS_MIN, side="right")
+    return np.minimum(first, np.arange(times.size))
 
 
 def _windows(times: Array, length: Array, excused: NDArray[np.bool_]) -> sp.csr_array:
     """(n*T, n*T) with a one at (t, s) of a machine where s <= t and s began less than `length` (n,1) ago, or s = t."""
     n, steps = excused.shape
-    t = np.arange(steps)
-    oldest = np.minimum(np.searchsorted(times, times[None, :] - length + EPS_MIN, side="right"), t)
-    count = (t - oldest + 1).ravel()
+    oldest = _oldest(times, length)
+    count = (np.arange(steps) - oldest + 1).ravel()
     row = np.repeat(np.arange(n * steps), count)
     within = np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)
     column = np.repeat((oldest + steps * np.arange(n)[:, None]).ravel(), count) + within

@@ -91,6 +91,25 @@ def _chp(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[str, 
     return params, {"heat_demand_mw_th": rng.uniform(0.0, 2.5, n)}, state
 
 
+def _thermal_unit(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
+    most = rng.uniform(0.8, 4.0)
+    least = most * rng.choice([0.0, 0.4, 0.6])
+    mw = np.sort(np.concatenate([[least, most], rng.uniform(least, most, int(rng.integers(0, 3)))]))
+    eur = rng.uniform(5.0, 40.0) + np.concatenate([[0.0], np.cumsum(np.diff(mw) * np.sort(rng.uniform(20.0, 120.0, mw.size - 1)))])
+    eur_start = np.cumsum(rng.uniform(0.0, 60.0, 3))
+    params = {
+        "power_mw": mw[-1], "min_power_mw": mw[0], "min_up_h": rng.choice([0.0, 1.0, 2.5]),
+        "cost_curve": [{"power_mw": a, "eur_per_h": b} for a, b in zip(mw, eur, strict=True)],
+        "start_prices": [{"after_off_h": h, "eur": e} for h, e in zip([0.0, 1.5, 4.0], eur_start, strict=True)],
+        "min_down_h": rng.choice([0.0, 1.0, 2.0]), "ramp_up_mw_per_min": rng.choice([0.01, 0.05, 1.0]),
+        "ramp_down_mw_per_min": rng.choice([0.015, 0.05, 1.0]), "must_run": bool(rng.random() < 0.2),
+        "start_power_mw": rng.choice([None, least + 0.3 * (most - least)]),
+        "stop_power_mw": rng.choice([None, least + 0.2 * (most - least)]),
+    }  # fmt: skip
+    on = bool(rng.random() < 0.5)
+    return params, {}, {"on": on, "power_mw": on * rng.uniform(least, most)}
+
+
 def _thermal_store(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
     store = rng.uniform(0.3, 2.0)
     params = {
@@ -148,7 +167,7 @@ def _ev_fleet(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[
 MAKE: dict[str, Callable[[Rng, int], tuple[dict[str, Any], dict[str, Array], dict[str, Any]]]] = {
     "battery": _battery, "curtailable": _curtailable, "fixed_load": _fixed_load, "price_elastic": _price_elastic,
     "chp": _chp, "thermal_store": _thermal_store, "process": _process, "backup_battery": _backup_battery,
-    "ev_fleet": _ev_fleet, **SITE_LOADS,
+    "ev_fleet": _ev_fleet, "thermal_unit": _thermal_unit, **SITE_LOADS,
 }  # fmt: skip
 GRID_NAMES = sorted(GRIDS)
 

@@ -33,7 +33,8 @@ def traces(fleet: Fleet, schedule: Schedule) -> list[Trace]:
         start = min(s.stored_mwh, getattr(a.params, "capacity_mwh", np.inf))
         on, stored = schedule.commitment.get(a.id, zero), schedule.stored_mwh.get(a.id, zero)
         found.append(
-            Trace(a, fleet.grid, schedule.power_mw[i], on, s.on, start, stored, fleet.inputs[a.id], s.available)
+            Trace(a, fleet.grid, schedule.power_mw[i], on, s.on, start, stored, fleet.inputs[a.id], s.available,
+                  float(s.minutes_in_state))
         )
     return found
 

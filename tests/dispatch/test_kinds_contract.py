@@ -86,6 +86,14 @@ SAMPLES = {
          "store_mwh_th": 6.0, "store_loss_per_h": 0.01},
         {"heat_demand_mw_th": wave(0.8, 2.2)}, 0.0, 2.0, ("power_mw", "boiler_mw_th", "store_mwh_th"), 3.0,
     ),
+    "thermal_unit": Sample(
+        {"power_mw": 8.0, "min_power_mw": 3.0, "min_up_h": 4.0, "min_down_h": 3.0, "ramp_up_mw_per_min": 0.1,
+         "ramp_down_mw_per_min": 0.12, "start_power_mw": 4.0, "stop_power_mw": 4.5,
+         "cost_curve": [{"power_mw": 3.0, "eur_per_h": 150.0}, {"power_mw": 6.0, "eur_per_h": 320.0},
+                        {"power_mw": 8.0, "eur_per_h": 460.0}],
+         "start_prices": [{"after_off_h": 0.0, "eur": 100.0}, {"after_off_h": 8.0, "eur": 300.0}]},
+        {}, 0.0, 8.0, ("power_mw", "min_power_mw", "start_power_mw"),
+    ),
     "process": Sample(
         {"power_mw": 1.5, "kwh_per_t": 40.0, "min_run_h": 2.0, "min_stop_h": 1.0, "start_cost_eur": 60.0,
          "silo": {"id": "silo", "capacity_t": 1500.0, "min_t": 150.0, "kwh_per_t": 40.0, "missed_eur_per_t": 50.0}},

@@ -17,6 +17,7 @@ from vpp.plant.devices import (
     hvac,
     mill,
     price_taker,
+    thermal,
     thermostats,
     waterline,
 )
@@ -36,4 +37,5 @@ DEVICES: Mapping[str, DeviceKind] = {
     "thermostat_cluster": cast(DeviceKind, thermostats),
     "water_works": cast(DeviceKind, waterline),
     "utilities": cast(DeviceKind, fab),
+    "thermal_unit": cast(DeviceKind, thermal),
 }

@@ -72,7 +72,7 @@ def realised_cost(
     inputs = trajectories(portfolio, truth.grid, truth.series)
     traces = [
         Trace(a, truth.grid, truth.power_mw[i], truth.on[i], initial[a.id].on, initial[a.id].stored_mwh,
-              truth.stored_mwh[i], inputs[a.id])
+              truth.stored_mwh[i], inputs[a.id], minutes_before=initial[a.id].minutes_in_state)
         for i, a in enumerate(portfolio.assets)
     ]  # fmt: skip
     terms = costs(traces)

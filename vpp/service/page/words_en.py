@@ -46,5 +46,5 @@ WORDS = {
     "kind_backup_battery": "backup batteries", "kind_ev_fleet": "EV depot", "kind_batch": "batches",
     "kind_process": "process", "kind_thermal_store": "cooling with store", "kind_price_elastic": "price-elastic load",
     "kind_fixed_load": "fixed load", "kind_building": "building", "kind_thermostat_cluster": "thermostat cluster",
-    "kind_water_works": "water works", "kind_utilities": "plant utilities",
+    "kind_water_works": "water works", "kind_utilities": "plant utilities", "kind_thermal_unit": "thermal unit",
 }  # fmt: skip

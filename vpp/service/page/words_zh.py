@@ -46,5 +46,5 @@ WORDS = {
     "kind_backup_battery": "基站备用电池", "kind_ev_fleet": "电动车充电站", "kind_batch": "批次负荷",
     "kind_process": "工艺负荷", "kind_thermal_store": "带蓄冷的制冷", "kind_price_elastic": "价格响应负荷",
     "kind_fixed_load": "固定负荷", "kind_building": "楼宇空调", "kind_thermostat_cluster": "温控负荷集群",
-    "kind_water_works": "水厂设备", "kind_utilities": "厂务公用设施",
+    "kind_water_works": "水厂设备", "kind_utilities": "厂务公用设施", "kind_thermal_unit": "火电机组",
 }  # fmt: skip
