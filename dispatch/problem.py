@@ -24,6 +24,7 @@ from vpp.domain.time import Array, TimeGrid
 
 CROSSING = 1e-9
 TOLERANCE = 1e-5
+LIMIT_EUR_PER_MWH = 10_000.0
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
@@ -244,8 +245,12 @@ def injection(problem: Problem, x: Array) -> Array:
     return p.reshape(len(problem.asset_ids), problem.grid.n)
 
 
-def limit_rows(asset_ids: Sequence[str], grid: TimeGrid, limits: Mapping[str, tuple[Array, Array]]) -> Rows:
-    """Bounds on injections: `limits[asset]` = (lower (T,), upper (T,)) MW; only rows with a finite side."""
+def limit_block(asset_ids: Sequence[str], grid: TimeGrid, limits: Mapping[str, tuple[Array, Array]]) -> Block:
+    """Bounds on injections: `limits[asset]` = (lower (T,), upper (T,)) MW; only rows with a finite side.
+
+    What a machine cannot keep, because it must run on or has too little to give, is missed at a price above
+    every economic value: that asset yields, and the rest of the plan stands.
+    """
     at, lower, upper = [np.empty(0, dtype=np.int64)], [np.empty(0)], [np.empty(0)]
     for asset, (low, high) in limits.items():
         finite = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
@@ -255,7 +260,12 @@ def limit_rows(asset_ids: Sequence[str], grid: TimeGrid, limits: Mapping[str, tu
     column = np.concatenate(at)
     size = (len(column), len(asset_ids) * grid.n)
     pick = sp.csr_array((np.ones(len(column)), (np.arange(len(column)), column)), shape=size)
-    return Rows("limits", np.concatenate(lower), np.concatenate(upper), injection=pick)
+    price = LIMIT_EUR_PER_MWH * grid.hours[column % grid.n]
+    sides = tuple(Columns(label, (1, len(column)), cost=price, term="limits") for label in ("below_mw", "above_mw"))
+    one = sp.eye_array(len(column))
+    own = sp.csr_array(sp.hstack([one, -one], format="csr"))
+    rows = Rows("limits", np.concatenate(lower), np.concatenate(upper), own, pick)
+    return Block("limits", sides, (rows,))
 
 
 def group_rows(asset_ids: Sequence[str], members: Sequence[str], steps: int) -> sp.csr_array:

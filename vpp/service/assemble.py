@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from dispatch.block import Block, Context
 from dispatch.exposure import Case, Exposure, Scenarios
-from dispatch.problem import Problem, assemble, limit_rows
+from dispatch.problem import Problem, assemble, limit_block
 from dispatch.products.dr_call import dr_call
 from dispatch.products.energy import deviation_prices, position_energy
 from dispatch.products.grid_fee import grid_fee
@@ -48,7 +48,8 @@ def blocks(s: Situation) -> list[Block]:
     found += [_energy(s, unit, ids) for unit in s.positions]
     consumers = tuple(a.id for a in s.portfolio.assets if not KINDS[a.kind].GENERATES)
     found.append(grid_fee(consumers, ids, s.grid, s.fee_eur_per_mwh))
-    return found + [_order(s, call, ids) for call in s.calls]
+    found += [_order(s, call, ids) for call in s.calls]
+    return found + ([limit_block(ids, s.grid, s.limits)] if s.limits else [])
 
 
 def _given(asset_id: str, mw: Array) -> Block:
@@ -79,9 +80,7 @@ def _order(s: Situation, call: Call, ids: Sequence[str]) -> Block:
 
 def problem_of(s: Situation) -> Problem:
     """The whole sparse model of one stage run."""
-    ids = asset_ids(s)
-    extra = [limit_rows(ids, s.grid, s.limits)] if s.limits else []
-    return assemble(s.grid, ids, blocks(s), extra)
+    return assemble(s.grid, asset_ids(s), blocks(s))
 
 
 def incidence(s: Situation, network: Network) -> sp.csr_array:

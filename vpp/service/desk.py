@@ -26,8 +26,8 @@ from vpp.domain.market import Bid
 from vpp.domain.network import Certificate
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
-from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight
-from vpp.service.arbitrate import arbitrate
+from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight, rfc3339
+from vpp.service.arbitrate import arbitrate, unkept
 from vpp.service.assemble import energy_name, exposure_of
 from vpp.service.cascade import committing, plan_of, run_stage
 from vpp.service.commands import announced, continuous
@@ -50,6 +50,7 @@ class Desk:
     quarter: QuarterMeter = field(default_factory=QuarterMeter)
     first_roll: bool = True
     last_net: dict[str, float] = field(default_factory=dict)
+    unkept: frozenset[str] = frozenset()
 
     def claim(self, name: str, cycle_start: datetime, now: datetime) -> bool:
         """True where this process may run the cycle."""
@@ -125,8 +126,18 @@ class Desk:
         run = replace(run, released=self.system.loaded.release == "auto")
         setpoints = self._announce(run.schedule, run.id, now)
         recorded = self._record(run, setpoints, INTRADAY, now)
+        self._say_unkept(situation, run.schedule)
         self.first_roll = False
         return recorded
+
+    def _say_unkept(self, s: Situation, schedule: Schedule) -> None:
+        """An alarm for each asset that newly cannot keep a limit it was given; it is then not delivered."""
+        missed = unkept(s.limits, schedule)
+        for asset_id in sorted(missed.keys() - self.unkept):
+            start, mw, low, high = missed[asset_id]
+            text = f"{asset_id} cannot keep [{low:g}, {high:g}] MW at {rfc3339(start)}: {mw:.4g} MW is planned"
+            self.system.store.alarms.raise_("limit", text, s.now)
+        self.unkept = frozenset(missed)
 
     def _announce(self, schedule: Schedule, run_id: str, now: datetime) -> list[Setpoint]:
         proposals = self.system.store.events.active_proposals(now, now + timedelta(hours=2))
