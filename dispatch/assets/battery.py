@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dispatch.assets import _exclusive, _store
 from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, stack
+from dispatch.headroom import Headroom, Limit, Linear, at_edges, room, scaled
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
@@ -76,6 +77,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     initial = np.clip(stored(fleet, context), 0.0, capacity)
     floor, ceiling = capacity * parameter(fleet, "soc_min"), capacity * parameter(fleet, "soc_max")
     lower, upper = _store.window(initial, keep, floor, ceiling)
+    window = lower, upper
     end = _store.end_value_columns("end", _store.ends_of(ids(fleet), context), steps, floor, lower[:, -1])
     lower = _store.hard_end(end, lower, _required_end(fleet, initial, keep, power, grid, ceiling))
     risky = _exclusive.at_risk(context, eta_c * eta_d, parameter(fleet, "wear_eur_per_mwh"), power * np.ones(steps))
@@ -96,7 +98,50 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
         rows += _exclusive.rows(risky, sizes, (CHARGE, DISCHARGE, CHARGING), rated, rated)
     ones = _store.diagonal(np.ones(n * steps))
     injection = stack(sizes, {CHARGE: sp.csr_array(-ones), DISCHARGE: ones}, n * steps)
-    return Block(NAME, columns, tuple(rows), ids(fleet), injection, read=_reader(ids(fleet), steps))
+    fading = _fading(fleet, sizes, initial, steps)
+    reserve = _headroom(sizes, power, initial, window, (eta_c, eta_d), fading)
+    return Block(NAME, columns, tuple(rows), ids(fleet), injection, read=_reader(ids(fleet), steps), headroom=reserve)
+
+
+def _headroom(
+    sizes: Sequence[int], power: Array, initial: Array, window: tuple[Array, Array], efficiency: tuple[Array, Array],
+    fading: Sequence[Limit],
+) -> Headroom:  # fmt: skip
+    """Up: from the set-point to full discharge, with what lies above the floor; down: to full charge, with the way
+    to the ceiling. Taking back pays both losses."""
+    (low, high), (eta_c, eta_d) = window, efficiency
+    n, steps = low.shape
+    size, rated = n * steps, np.repeat(power.ravel(), steps)
+    up = scaled(sizes, {CHARGE: np.ones(1), DISCHARGE: -np.ones(1)}, size, rated)
+    down = scaled(sizes, {CHARGE: -np.ones(1), DISCHARGE: np.ones(1)}, size, rated)
+    given, taken = np.repeat(eta_d, steps, axis=1), np.repeat(1.0 / eta_c, steps, axis=1)
+    out = scaled(sizes, {CONTENT: given}, size, -given * low)
+    into = scaled(sizes, {CONTENT: -taken}, size, taken * high)
+    first_out = eta_d * np.maximum(initial - low[:, :1], 0.0)
+    first_into = np.maximum(high[:, :1] - initial, 0.0) / eta_c
+    return Headroom(
+        room(up, n, energy=at_edges(out, first_out, n), takes_back=1.0 / (eta_c * eta_d)),
+        room(down, n, energy=at_edges(into, first_into, n), takes_back=eta_c * eta_d, fading=fading),
+    )
+
+
+def _fading(fleet: Sequence[Asset], sizes: Sequence[int], initial: Array, steps: int) -> list[Limit]:
+    """What the taper leaves beside charging at the content of either end of a step, and loses as the content rises."""
+    n, share = len(fleet), 1.0 - parameter(fleet, "taper_from_soc")
+    if not (share > 0.0).any():
+        return []
+    rated, capacity = parameter(fleet, "power_mw"), parameter(fleet, "capacity_mwh")
+    most = np.divide(rated, share, out=np.full(share.shape, INF), where=share > 0.0)
+    slope = np.where(share > 0.0, most / capacity, 0.0)
+    by_content = scaled(sizes, {CONTENT: np.repeat(-slope, steps, axis=1)}, n * steps)
+    net = scaled(sizes, {CHARGE: -np.ones(1), DISCHARGE: np.ones(1)}, n * steps)
+    edges = at_edges(by_content, (-slope * initial).ravel(), n)
+    at = np.arange(n * (steps + 1)).reshape(n, steps + 1)
+    fade = (slope * parameter(fleet, "charge_efficiency")).ravel()
+    return [
+        Limit(Linear(sp.csr_array(edges.matrix[u] + net.matrix), edges.offset[u] + np.repeat(most, steps)), fade)
+        for u in (at[:, :-1].ravel(), at[:, 1:].ravel())
+    ]
 
 
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:

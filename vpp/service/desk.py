@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from dispatch.bid import price_quantity_curve
 from dispatch.exposure import Exposure, bus_injection
 from dispatch.products.energy import best_error
+from dispatch.products.energy import block_name as energy_name
 from dispatch.secure import Secured
 from vpp.domain.command import Setpoint, Telemetry
 from vpp.domain.errors import NotSolved
@@ -28,7 +29,7 @@ from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
 from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight
 from vpp.service.arbitrate import arbitrate
-from vpp.service.assemble import energy_name, exposure_of
+from vpp.service.assemble import exposure_of
 from vpp.service.cascade import committing, plan_of, run_stage
 from vpp.service.commands import announced, continuous
 from vpp.service.knowledge import gather

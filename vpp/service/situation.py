@@ -14,6 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatch.block import EndValue
+from dispatch.product import Call as Call
+from dispatch.product import Contract
+from dispatch.product import UnitPosition as UnitPosition
 from vpp.domain.forecast import Forecast
 from vpp.domain.network import Network
 from vpp.domain.portfolio import Asset, AssetState, Portfolio
@@ -52,30 +55,6 @@ class GridSide:
 
 
 @dataclass(frozen=True)
-class UnitPosition:
-    """Firm net injection (T,) of a trading unit; NaN where nothing is firm yet.
-
-    `error_mw` (K,T) are equally likely errors of what the unit is forecast to inject, None where they are not known.
-    """
-
-    unit: str
-    assets: tuple[str, ...]
-    mw: Array
-    error_mw: Array | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """A demand-response order on `assets`: at least `baseline_mw` + `ordered_mw`; a MWh missed costs `missed`."""
-
-    id: str
-    assets: tuple[str, ...]
-    baseline_mw: Array
-    ordered_mw: Array
-    missed_eur_per_mwh: float
-
-
-@dataclass(frozen=True)
 class Situation:
     """One stage run's knowledge at `now`; arrays are over `grid`."""
 
@@ -99,6 +78,7 @@ class Situation:
     grid_side: GridSide | None = None
     given_mw: Mapping[str, Array] = field(default_factory=dict)
     """Injections (T,) of assets this stage does not decide on."""
+    contracts: tuple[Contract, ...] = ()
 
     @property
     def dispatched(self) -> tuple[Asset, ...]:
@@ -117,6 +97,9 @@ class Situation:
         for asset, values in sorted(self.inputs.items()):
             _named(h, asset, values)
         _named(h, "given", self.given_mw)
+        for contract in self.contracts:
+            h.update(repr((contract.product, contract.terms, contract.assets)).encode())
+            _named(h, contract.id, contract.known)
         if self.grid_side is not None:
             h.update(repr(self.grid_side.network.taps).encode() + self.grid_side.q_ratio.tobytes())
         if self.last is not None:

@@ -1,0 +1,341 @@
+"""The columns and rows of `reserve`, whose module states the equations; one `Offer` is a contract in one direction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from dispatch.block import INF, Block, Columns, Rows
+from dispatch.headroom import Room
+from vpp.domain.time import Array, TimeGrid
+
+Side = Literal["up", "down"]
+Ints = NDArray[np.int64]
+OPPOSITE: Mapping[Side, Side] = {"up": "down", "down": "up"}
+EPS_H = 1e-9
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """What the rows need of a product's definition."""
+
+    contract: str
+    most_mw: float
+    activation_min: float
+    sustain_h: float
+    recovery_h: float
+    penalty_eur_per_mw_h: float
+
+
+@dataclass(frozen=True)
+class Intervals:
+    """Delivery intervals of a contract on the grid: `of_step` (T,) is the interval of a step or -1; the rest (G,).
+
+    `firm_mw` is NaN where the gate is open; `start_h` and `end_h` count from the start of the grid.
+    """
+
+    of_step: Ints
+    start_h: Array
+    end_h: Array
+    price_eur_per_mw_h: Array
+    firm_mw: Array
+
+    @property
+    def count(self) -> int:
+        return len(self.start_h)
+
+    @property
+    def hours(self) -> Array:
+        return self.end_h - self.start_h
+
+
+@dataclass(frozen=True)
+class Offer:
+    """One contract in one direction: `providers` are (block name, position in its assets, asset id)."""
+
+    numbers: Numbers
+    side: Side
+    intervals: Intervals
+    providers: tuple[tuple[str, int, str], ...]
+
+    def label(self, group: str) -> str:
+        """Name of a column group of this offer."""
+        return f"{group} {self.side} {self.numbers.contract}"
+
+    def within(self, block: str) -> Iterator[tuple[int, int]]:
+        """(number among the providers, position in the block) of the providers in `block`."""
+        return ((i, at) for i, (name, at, _) in enumerate(self.providers) if name == block)
+
+
+def intervals_of(grid: TimeGrid, interval: Array, price_eur_per_mw_h: Array, firm_mw: Array) -> Intervals:
+    """Numbers (T,) of delivery intervals, -1 for none; price and firm MW (T,) are constant in each."""
+    edge = np.concatenate([[0.0], np.cumsum(grid.hours)])
+    numbers = np.unique(interval[interval >= 0])
+    of_step = np.where(interval >= 0, np.searchsorted(numbers, interval), -1).astype(np.int64)
+    first = np.array([np.flatnonzero(of_step == g)[0] for g in range(len(numbers))], dtype=np.int64)
+    last = np.array([np.flatnonzero(of_step == g)[-1] for g in range(len(numbers))], dtype=np.int64)
+    return Intervals(of_step, edge[first], edge[last + 1], price_eur_per_mw_h[first], firm_mw[first])
+
+
+@dataclass
+class _Band:
+    """Rows of one label, gathered as coordinates over the block's own columns."""
+
+    row: list[Ints]
+    column: list[Ints]
+    value: list[Array]
+
+    def add(self, row: Ints, column: Ints, value: Array | float) -> None:
+        self.row.append(np.ravel(row))
+        self.column.append(np.ravel(column))
+        self.value.append(np.broadcast_to(value, np.shape(row)).ravel())
+
+    def matrix(self, rows: int, columns: int) -> sp.csr_array:
+        none = np.empty(0)
+        at = (np.concatenate([none, *self.row]).astype(np.int64), np.concatenate([none, *self.column]).astype(np.int64))
+        return sp.csr_array(sp.coo_array((np.concatenate([none, *self.value]), at), shape=(rows, columns)))
+
+
+class Layout:
+    """Where each column group of the block begins; groups in the order of `columns`."""
+
+    def __init__(self, offers: Sequence[Offer], rooms: Mapping[tuple[str, Side], Room], grid: TimeGrid) -> None:
+        self.offers, self.rooms, self.grid = tuple(offers), rooms, grid
+        self.edge_h = np.concatenate([[0.0], np.cumsum(grid.hours)])
+        self.columns = tuple(self._columns())
+        ends = np.cumsum([0, *(c.size for c in self.columns)])
+        self.size = int(ends[-1])
+        self.start = {c.label: int(first) for c, first in zip(self.columns, ends, strict=False)}
+
+    def room(self, o: Offer, provider: int) -> tuple[Room | None, int]:
+        """The provider's room in the offer's direction, and its position there."""
+        block, at, _ = o.providers[provider]
+        return self.rooms.get((block, o.side)), at
+
+    def machines(self, o: Offer) -> list[int]:
+        """Providers that give all or nothing."""
+        found = ((i, *self.room(o, i)) for i in range(len(o.providers)))
+        return [i for i, room, at in found if room is not None and room.whole_mw[at] > 0.0]
+
+    def recovering(self, o: Offer) -> list[int]:
+        """Providers that must take back what they gave."""
+        found = ((i, *self.room(o, i)) for i in range(len(o.providers)))
+        return [i for i, r, at in found if r is not None and r.stores[at] and r.whole_mw[at] <= 0.0]
+
+    def held(self, o: Offer, provider: int, interval: Ints | int) -> Ints:
+        """Columns of what a provider holds in intervals."""
+        first = self.start[o.label("held_mw")] + provider * o.intervals.count
+        return np.asarray(first + np.asarray(interval), dtype=np.int64)
+
+    def called(self, o: Offer, provider: int) -> Ints:
+        """Columns (G,) that say whether a machine is sold in an interval."""
+        first = self.start[o.label("called")] + self.machines(o).index(provider) * o.intervals.count
+        return np.arange(first, first + o.intervals.count)
+
+    def spare(self, o: Offer, provider: int) -> Ints:
+        """Columns (T,) of the power a provider keeps to recover."""
+        first = self.start[o.label("spare_mw")] + self.recovering(o).index(provider) * self.grid.n
+        return np.arange(first, first + self.grid.n)
+
+    def _columns(self) -> Iterator[Columns]:
+        """sold (once a contract), then short, held, called and spare of each direction."""
+        seen: set[str] = set()
+        for o in self.offers:
+            q, v, n = o.numbers, o.intervals, len(o.providers)
+            firm, once = np.isfinite(v.firm_mw), (1, v.count)
+            if q.contract not in seen:
+                seen.add(q.contract)
+                low, high = np.where(firm, v.firm_mw, 0.0), np.where(firm, v.firm_mw, q.most_mw)
+                yield Columns(f"sold_mw {q.contract}", once, low, high, -v.price_eur_per_mw_h * v.hours, term="reserve")
+            cost, most = q.penalty_eur_per_mw_h * v.hours, np.where(firm, INF, 0.0)
+            yield Columns(o.label("short_mw"), once, 0.0, most, cost, term="penalties")
+            gives = [INF if self.room(o, i)[0] is not None else 0.0 for i in range(n)]
+            yield Columns(o.label("held_mw"), (n, v.count), 0.0, np.repeat(gives, v.count), term="reserve")
+            if m := len(self.machines(o)):
+                yield Columns(o.label("called"), (m, v.count), 0.0, 1.0, integer=True, term="reserve")
+            if m := len(self.recovering(o)):
+                yield Columns(o.label("spare_mw"), (m, self.grid.n), term="reserve")
+
+
+def rows(layout: Layout) -> list[Rows]:
+    """Every row of the block."""
+    found = [_balance(layout, o) for o in layout.offers]
+    for block, side in layout.rooms:
+        mine = [o for o in layout.offers if o.side == side and any(o.within(block))]
+        other = [o for o in layout.offers if o.side == OPPOSITE[side] and any(o.within(block))]
+        if mine or other:
+            found += _power(layout, block, side, mine, other)
+        if mine:
+            found += [_energy(layout, block, side, mine), _ramp(layout, block, side, mine)]
+    found += [r for o in layout.offers for r in (_recovery(layout, o), _whole(layout, o), _rest(layout, o))]
+    return [r for r in found if r.size]
+
+
+def _balance(layout: Layout, o: Offer) -> Rows:
+    count, band = o.intervals.count, _Band([], [], [])
+    g = np.arange(count)
+    band.add(g, layout.start[f"sold_mw {o.numbers.contract}"] + g, -1.0)
+    band.add(g, layout.start[o.label("short_mw")] + g, 1.0)
+    for i in range(len(o.providers)):
+        band.add(g, layout.held(o, i, g), 1.0)
+    return Rows(o.label("balance"), 0.0, 0.0, band.matrix(count, layout.size))
+
+
+def _power(layout: Layout, block: str, side: Side, mine: Sequence[Offer], other: Sequence[Offer]) -> Iterator[Rows]:
+    """What is held in this direction and kept to recover from the other one fits beside the plan, limit by limit."""
+    steps = layout.grid.n
+    for k, limit in enumerate(layout.rooms[block, side].power):
+        band = _Band([], [], [])
+        for o in mine:
+            t = np.flatnonzero(o.intervals.of_step >= 0)
+            for i, at in o.within(block):
+                weight = 1.0 + float(limit.fade_per_h[at]) * o.numbers.sustain_h
+                band.add(at * steps + t, layout.held(o, i, o.intervals.of_step[t]), weight)
+        for o in other:
+            recovering = layout.recovering(o)
+            for i, at in o.within(block):
+                if i in recovering:
+                    band.add(at * steps + np.arange(steps), layout.spare(o, i), 1.0)
+        own = band.matrix(len(limit.mw.offset), layout.size)
+        used = np.flatnonzero((np.diff(own.indptr) > 0) & np.isfinite(limit.mw.offset))
+        across = {block: sp.csr_array(-limit.mw.matrix[used])}
+        yield Rows(f"power {side} {block} {k}", -INF, limit.mw.offset[used], sp.csr_array(own[used]), across=across)
+
+
+def _energy(layout: Layout, block: str, side: Side, mine: Sequence[Offer]) -> Rows:
+    """The energy of what is held at both edges of every step, and at the edges a call may still run past."""
+    room, steps, band = layout.rooms[block, side], layout.grid.n, _Band([], [], [])
+    edges: list[int] = []
+    storing = [at for at in sorted({at for o in mine for _, at in o.within(block)}) if room.stores[at]]
+    for at in storing:
+        for u, terms in _edge_terms(layout, block, at, mine):
+            for column, hours in terms:
+                band.add(np.array([len(edges)]), np.array([column]), hours)
+            edges.append(at * (steps + 1) + u)
+    chosen = np.array(edges, dtype=np.int64)
+    across = {block: sp.csr_array(-room.energy_mwh.matrix[chosen])}
+    own = band.matrix(len(edges), layout.size)
+    return Rows(f"energy {side} {block}", -INF, room.energy_mwh.offset[chosen], own, across=across)
+
+
+Terms = list[tuple[int, float]]
+
+
+def _edge_terms(layout: Layout, block: str, at: int, mine: Sequence[Offer]) -> Iterator[tuple[int, Terms]]:
+    """(edge, [(column of what is held, hours it must last)]) of one asset."""
+    room, steps = layout.rooms[block, mine[0].side], layout.grid.n
+    mine = [o for o in mine if any(p == at for _, p in o.within(block))]
+    number = {id(o): next(i for i, p in o.within(block) if p == at) for o in mine}
+
+    def static(t: int, but: Offer | None = None) -> Terms:
+        return [
+            (int(layout.held(o, number[id(o)], int(o.intervals.of_step[t]))), o.numbers.sustain_h)
+            for o in mine
+            if o is not but and o.intervals.of_step[t] >= 0
+        ]
+
+    if room.whole_mw[at] > 0.0:
+        yield from (edge for o in mine for edge in _carried(layout, o, number[id(o)], float(room.rest_h[at])))
+        return
+    for t in range(steps):
+        now = static(t)
+        if now and (t == 0 or now != static(t - 1)):
+            yield t, now
+        if now:
+            yield t + 1, now
+    for o in mine:
+        for g in range(o.intervals.count):
+            past = layout.edge_h - o.intervals.end_h[g]
+            for u in np.flatnonzero((past > EPS_H) & (past < o.numbers.sustain_h - EPS_H)):
+                following = int(o.intervals.of_step[u - 1])
+                terms = [(int(layout.held(o, number[id(o)], g)), o.numbers.sustain_h - float(past[u]))]
+                if following >= 0 and following != g:
+                    terms.append((int(layout.held(o, number[id(o)], following)), float(past[u])))
+                yield int(u), terms + static(int(u) - 1, but=o)
+
+
+def _carried(layout: Layout, o: Offer, provider: int, rest_h: float) -> Iterator[tuple[int, Terms]]:
+    """Edges at which a machine's store must carry what a call leaves unmade."""
+    missing_h = max(o.numbers.sustain_h, rest_h)
+    for g in range(o.intervals.count):
+        until = o.intervals.end_h[g] + missing_h + o.numbers.recovery_h
+        for u in np.flatnonzero((layout.edge_h > o.intervals.start_h[g] + EPS_H) & (layout.edge_h < until + EPS_H)):
+            yield int(u), [(int(layout.held(o, provider, g)), missing_h)]
+
+
+def _ramp(layout: Layout, block: str, side: Side, mine: Sequence[Offer]) -> Rows:
+    """What is held of all contracts together is reached from the set-point within their activation times."""
+    room, steps, band = layout.rooms[block, side], layout.grid.n, _Band([], [], [])
+    for o in mine:
+        t = np.flatnonzero(o.intervals.of_step >= 0)
+        for i, at in o.within(block):
+            if np.isfinite(room.ramp_mw_per_min[at]):
+                reach = room.ramp_mw_per_min[at] * o.numbers.activation_min
+                band.add(at * steps + t, layout.held(o, i, o.intervals.of_step[t]), 1.0 / reach)
+    own = band.matrix(len(room.whole_mw) * steps, layout.size)
+    used = np.flatnonzero(np.diff(own.indptr))
+    return Rows(f"ramp {side} {block}", -INF, 1.0, sp.csr_array(own[used]))
+
+
+def _recovery(layout: Layout, o: Offer) -> Rows:
+    """Power kept free for taking back, for as long as a call of any interval may have to be made good."""
+    band, count, v = _Band([], [], []), 0, o.intervals
+    for i in layout.recovering(o):
+        room, at = layout.room(o, i)
+        assert room is not None
+        share = float(room.takes_back[at]) * o.numbers.sustain_h / o.numbers.recovery_h
+        for g in range(v.count):
+            until = v.end_h[g] + o.numbers.sustain_h + o.numbers.recovery_h
+            t = np.flatnonzero((layout.edge_h[1:] > v.start_h[g] + EPS_H) & (layout.edge_h[:-1] < until - EPS_H))
+            row = np.arange(count, count + t.size)
+            band.add(row, layout.spare(o, i)[t], 1.0)
+            band.add(row, np.repeat(layout.held(o, i, g), t.size), -share)
+            count += t.size
+    return Rows(o.label("recovery"), 0.0, INF, band.matrix(count, layout.size))
+
+
+def _whole(layout: Layout, o: Offer) -> Rows:
+    """All or nothing: held = whole called."""
+    band, count, g = _Band([], [], []), 0, np.arange(o.intervals.count)
+    for i in layout.machines(o):
+        room, at = layout.room(o, i)
+        assert room is not None
+        band.add(count + g, layout.held(o, i, g), 1.0)
+        band.add(count + g, layout.called(o, i), -float(room.whole_mw[at]))
+        count += g.size
+    return Rows(o.label("whole"), 0.0, 0.0, band.matrix(count, layout.size))
+
+
+def _rest(layout: Layout, o: Offer) -> Rows:
+    """Once per rest, over all contracts of this direction that the machine is offered in."""
+    band, count = _Band([], [], []), 0
+    for i in layout.machines(o):
+        room, at = layout.room(o, i)
+        assert room is not None
+        asset, pause_h = o.providers[i][2], max(float(room.rest_h[at]), o.numbers.sustain_h)
+        sharing = [(x, k) for x in layout.offers if x.side == o.side for k in layout.machines(x)
+                   if x.providers[k][2] == asset]  # fmt: skip
+        for g in range(o.intervals.count):
+            begins, free = o.intervals.start_h[g], o.intervals.end_h[g] + pause_h
+            for x, k in sharing:
+                barred = (x.intervals.start_h < free - EPS_H) & (x.intervals.end_h > begins + EPS_H)
+                column = layout.called(x, k)[barred]
+                band.add(np.full(column.size, count), column, 1.0)
+            count += 1
+    return Rows(o.label("rest"), -INF, 1.0, band.matrix(count, layout.size))
+
+
+def rooms_of(blocks: Sequence[Block]) -> dict[tuple[str, Side], Room]:
+    """The room of every block in each direction."""
+    found: dict[tuple[str, Side], Room] = {}
+    for b in blocks:
+        if b.headroom is not None and b.headroom.up is not None:
+            found[b.name, "up"] = b.headroom.up
+        if b.headroom is not None and b.headroom.down is not None:
+            found[b.name, "down"] = b.headroom.down
+    return found
