@@ -2,13 +2,15 @@
 
 A kind states it once beside its physics, so that no product needs to know a kind:
 
-    power[i,t]   MW beyond the set-point in this direction in step t (rating, availability, what runs now); one
-                 function a limit, each with the MW it loses per MWh already given (a battery's taper)
+    power[i,t]   MW beyond the set-point in this direction in step t (rating, availability, what runs now), one
+                 function a limit
     energy[i,u]  MWh at the terminals that can be given on top of the plan, at each of the T + 1 edges u of
                  the grid; `stores` is False for assets without a store, whose edges bind nothing
     ramp         MW per minute, from the set-point
     takes_back   MWh at the terminals that undo one MWh given (1 / round trip for a battery)
     whole        MW of a machine that gives all or nothing (0: continuous), then rests for `rest_h` hours
+    relief       MWh of that energy which the plan may use and reserve may not (a store outside its window, a
+                 battery in its taper), 0 for none; an asset with relief sells at most `most` MW, or nothing
 
 Up is more injection, less consumption; down the opposite. A block without a `Headroom` gives nothing.
 Source of the capacity and energy conditions: capacity of units with limited energy reservoirs as in
@@ -26,6 +28,8 @@ from numpy.typing import NDArray
 
 from vpp.domain.time import Array
 
+NO_RELIEF_MWH = 1e-9
+
 
 @dataclass(frozen=True)
 class Linear:
@@ -36,24 +40,21 @@ class Linear:
 
 
 @dataclass(frozen=True)
-class Limit:
-    """A power limit with n*T rows, infinite offsets bind nothing; it falls by `fade_per_h` (n,) MW per MWh given."""
-
-    mw: Linear
-    fade_per_h: Array
-
-
-@dataclass(frozen=True)
 class Room:
-    """One direction of n assets over T steps: `power` has n*T rows, `energy_mwh` n*(T+1); the others are (n,)."""
+    """One direction of n assets over T steps: `power_mw` have n*T rows, `energy_mwh` n*(T+1); the others are (n,).
 
-    power: tuple[Limit, ...]
+    Infinite offsets bind nothing.
+    """
+
+    power_mw: tuple[Linear, ...]
     energy_mwh: Linear
     stores: NDArray[np.bool_]
     takes_back: Array
     ramp_mw_per_min: Array
     whole_mw: Array
     rest_h: Array
+    relief_mwh: Array
+    most_mw: Array
 
 
 @dataclass(frozen=True)
@@ -90,17 +91,23 @@ def at_edges(of: Linear, initial: Array, n: int) -> Linear:
 def room(
     power: Linear, n: int, *, energy: Linear | None = None, stores: NDArray[np.bool_] | bool = True,
     takes_back: Array | float = 1.0, ramp_mw_per_min: Array | float = np.inf,
-    whole_mw: Array | float = 0.0, rest_h: Array | float = 0.0, fading: Sequence[Limit] = (),
+    whole_mw: Array | float = 0.0, rest_h: Array | float = 0.0, relief_mwh: Array | float = 0.0,
+    most_mw: Array | float = np.inf, beside: Sequence[Linear] = (),
 ) -> Room:  # fmt: skip
-    """A direction of n assets; without `energy` none of them stores, with it those of `stores` (n,) do."""
+    """A direction of n assets; without `energy` none of them stores, with it those of `stores` (n,) do.
+
+    `beside` are further power limits.
+    """
     rows = n * (len(power.offset) // n + 1)
     none = Linear(sp.csr_array((rows, power.matrix.shape[1])), np.full(rows, np.inf))
 
     def each(value: Array | float) -> Array:
         return np.broadcast_to(np.ravel(value), (n,)).astype(float)
 
+    relief = each(relief_mwh)
     storing = np.broadcast_to(np.ravel(stores), (n,)) & (energy is not None)
     return Room(
-        (Limit(power, np.zeros(n)), *fading), none if energy is None else energy, storing, each(takes_back),
+        (power, *beside), none if energy is None else energy, storing, each(takes_back),
         each(ramp_mw_per_min), each(whole_mw), each(rest_h),
+        np.where(relief > NO_RELIEF_MWH, relief, 0.0), each(most_mw),
     )  # fmt: skip

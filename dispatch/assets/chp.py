@@ -125,9 +125,13 @@ def _headroom(fleet: Sequence[Asset], sizes: Sequence[int], initial: Array, wind
     ramp, heats = parameter(fleet, "ramp_mw_per_min"), parameter(fleet, "heat_mw_per_mw") > 0.0
     first = [np.maximum(x, 0.0) * per_mwh[:, :1] for x in (high[:, :1] - initial, initial - low[:, :1])]
     return Headroom(
-        room(up, n, energy=at_edges(heated, first[0], n), stores=heats, ramp_mw_per_min=ramp),
+        room(
+            up, n, energy=at_edges(heated, first[0], n), stores=heats, ramp_mw_per_min=ramp,
+            relief_mwh=(high.max(axis=1, keepdims=True) - parameter(fleet, "store_mwh_th")) * per_mwh[:, :1],
+            most_mw=parameter(fleet, "power_mw"),
+        ),
         room(down, n, energy=at_edges(missing, first[1], n), stores=heats, ramp_mw_per_min=ramp),
-    )
+    )  # fmt: skip
 
 
 def _columns(

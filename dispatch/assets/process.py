@@ -187,7 +187,10 @@ def _headroom(
     own = silos.member / (_rate(fleet).ravel() / rated.ravel() * silos.member.sum(axis=1, keepdims=True))
     share = stack(sizes, {CONTENT: sp.csr_array(sp.kron(sp.csr_array(own.T), eye(steps)))}, n * steps)
     left = at_edges(Linear(share, -(own.T @ low).ravel()), own.T @ np.maximum(initial - low[:, :1], 0.0), n)
-    return Headroom(room(power, n, energy=left, whole_mw=rated, rest_h=parameter(fleet, "min_stop_h")))
+    floor = silos.number("min_t") * silos.mwh_per_t
+    below = own.T @ (floor - low.min(axis=1, keepdims=True))
+    rest = parameter(fleet, "min_stop_h")
+    return Headroom(room(power, n, energy=left, whole_mw=rated, rest_h=rest, relief_mwh=below))
 
 
 def _flat(values: Array, steps: int) -> Array:

@@ -100,15 +100,17 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     rows = [_store.balance_rows("cold_balance", sizes, COLD, gains, initial, keep, -heat * hours)]
     rows += _store.end_value_rows("end_value", sizes, COLD, END, end)
     power = stack(sizes, {POWER: sp.csr_array(-one)}, heat.size)
-    reserve = _headroom(sizes, (least, most), initial, window, cop)
+    reserve = _headroom(fleet, sizes, (least, most), initial, window, cop)
     return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, sizes, shape), headroom=reserve)
 
 
 def _headroom(
-    sizes: Sequence[int], power: tuple[Array, Array], initial: Array, window: tuple[Array, Array], cop: Array
-) -> Headroom:
+    fleet: Sequence[Asset], sizes: Sequence[int], power: tuple[Array, Array], initial: Array,
+    window: tuple[Array, Array], cop: Array,
+) -> Headroom:  # fmt: skip
     """Up: less consumption while there is cold; down: more while there is room for it. A MWh moves at most the best
     COP's cold, and winning it back may meet the worst."""
+    store = parameter(fleet, "store_mwh_th")
     (least, most), (low, high) = power, window
     n, size = len(cop), cop.size
     best, worst = cop.max(axis=1, keepdims=True), cop.min(axis=1, keepdims=True)
@@ -120,8 +122,11 @@ def _headroom(
     down = scaled(sizes, {POWER: -np.ones(1)}, size, most)
     return Headroom(
         room(up, n, energy=at_edges(out, first_out, n), takes_back=best / worst),
-        room(down, n, energy=at_edges(into, first_into, n), takes_back=best / worst),
-    )
+        room(
+            down, n, energy=at_edges(into, first_into, n), takes_back=best / worst,
+            relief_mwh=(high.max(axis=1, keepdims=True) - store) / best, most_mw=parameter(fleet, "max_power_mw"),
+        ),
+    )  # fmt: skip
 
 
 def _power_bounds(fleet: Sequence[Asset], context: Context, shape: tuple[int, int]) -> tuple[Array, Array]:

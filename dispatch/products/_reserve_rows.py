@@ -122,6 +122,11 @@ class Layout:
         found = ((i, *self.room(o, i)) for i in range(len(o.providers)))
         return [i for i, room, at in found if room is not None and room.whole_mw[at] > 0.0]
 
+    def switched(self, o: Offer) -> list[int]:
+        """Providers that need to know whether they are sold at all."""
+        found = ((i, *self.room(o, i)) for i in range(len(o.providers)))
+        return [i for i, r, at in found if r is not None and (r.whole_mw[at] > 0.0 or r.relief_mwh[at] > 0.0)]
+
     def recovering(self, o: Offer) -> list[int]:
         """Providers that must take back what they gave."""
         found = ((i, *self.room(o, i)) for i in range(len(o.providers)))
@@ -133,8 +138,8 @@ class Layout:
         return np.asarray(first + np.asarray(interval), dtype=np.int64)
 
     def called(self, o: Offer, provider: int) -> Ints:
-        """Columns (G,) that say whether a machine is sold in an interval."""
-        first = self.start[o.label("called")] + self.machines(o).index(provider) * o.intervals.count
+        """Columns (G,) that say whether a switched provider is sold in an interval."""
+        first = self.start[o.label("called")] + self.switched(o).index(provider) * o.intervals.count
         return np.arange(first, first + o.intervals.count)
 
     def spare(self, o: Offer, provider: int) -> Ints:
@@ -156,7 +161,7 @@ class Layout:
             yield Columns(o.label("short_mw"), once, 0.0, most, cost, term="penalties")
             gives = [INF if self.room(o, i)[0] is not None else 0.0 for i in range(n)]
             yield Columns(o.label("held_mw"), (n, v.count), 0.0, np.repeat(gives, v.count), term="reserve")
-            if m := len(self.machines(o)):
+            if m := len(self.switched(o)):
                 yield Columns(o.label("called"), (m, v.count), 0.0, 1.0, integer=True, term="reserve")
             if m := len(self.recovering(o)):
                 yield Columns(o.label("spare_mw"), (m, self.grid.n), term="reserve")
@@ -172,7 +177,7 @@ def rows(layout: Layout) -> list[Rows]:
             found += _power(layout, block, side, mine, other)
         if mine:
             found += [_energy(layout, block, side, mine), _ramp(layout, block, side, mine)]
-    found += [r for o in layout.offers for r in (_recovery(layout, o), _whole(layout, o), _rest(layout, o))]
+    found += [part(layout, o) for o in layout.offers for part in (_recovery, _whole, _sold_at_all, _rest)]
     return [r for r in found if r.size]
 
 
@@ -189,22 +194,21 @@ def _balance(layout: Layout, o: Offer) -> Rows:
 def _power(layout: Layout, block: str, side: Side, mine: Sequence[Offer], other: Sequence[Offer]) -> Iterator[Rows]:
     """What is held in this direction and kept to recover from the other one fits beside the plan, limit by limit."""
     steps = layout.grid.n
-    for k, limit in enumerate(layout.rooms[block, side].power):
+    for k, limit in enumerate(layout.rooms[block, side].power_mw):
         band = _Band([], [], [])
         for o in mine:
             t = np.flatnonzero(o.intervals.of_step >= 0)
             for i, at in o.within(block):
-                weight = 1.0 + float(limit.fade_per_h[at]) * o.numbers.sustain_h
-                band.add(at * steps + t, layout.held(o, i, o.intervals.of_step[t]), weight)
+                band.add(at * steps + t, layout.held(o, i, o.intervals.of_step[t]), 1.0)
         for o in other:
             recovering = layout.recovering(o)
             for i, at in o.within(block):
                 if i in recovering:
                     band.add(at * steps + np.arange(steps), layout.spare(o, i), 1.0)
-        own = band.matrix(len(limit.mw.offset), layout.size)
-        used = np.flatnonzero((np.diff(own.indptr) > 0) & np.isfinite(limit.mw.offset))
-        across = {block: sp.csr_array(-limit.mw.matrix[used])}
-        yield Rows(f"power {side} {block} {k}", -INF, limit.mw.offset[used], sp.csr_array(own[used]), across=across)
+        own = band.matrix(len(limit.offset), layout.size)
+        used = np.flatnonzero((np.diff(own.indptr) > 0) & np.isfinite(limit.offset))
+        across = {block: sp.csr_array(-limit.matrix[used])}
+        yield Rows(f"power {side} {block} {k}", -INF, limit.offset[used], sp.csr_array(own[used]), across=across)
 
 
 def _energy(layout: Layout, block: str, side: Side, mine: Sequence[Offer]) -> Rows:
@@ -227,20 +231,22 @@ Terms = list[tuple[int, float]]
 
 
 def _edge_terms(layout: Layout, block: str, at: int, mine: Sequence[Offer]) -> Iterator[tuple[int, Terms]]:
-    """(edge, [(column of what is held, hours it must last)]) of one asset."""
+    """(edge, [(column of what is held, hours it must last), (switch, relief)]) of one asset."""
     room, steps = layout.rooms[block, mine[0].side], layout.grid.n
     mine = [o for o in mine if any(p == at for _, p in o.within(block))]
     number = {id(o): next(i for i, p in o.within(block) if p == at) for o in mine}
 
-    def static(t: int, but: Offer | None = None) -> Terms:
-        return [
-            (int(layout.held(o, number[id(o)], int(o.intervals.of_step[t]))), o.numbers.sustain_h)
-            for o in mine
-            if o is not but and o.intervals.of_step[t] >= 0
-        ]
+    def static(t: int) -> Terms:
+        found: Terms = []
+        for o in (o for o in mine if o.intervals.of_step[t] >= 0):
+            g = int(o.intervals.of_step[t])
+            found.append((int(layout.held(o, number[id(o)], g)), o.numbers.sustain_h))
+            if room.relief_mwh[at] > 0.0:
+                found.append((int(layout.called(o, number[id(o)])[g]), float(room.relief_mwh[at])))
+        return found
 
     if room.whole_mw[at] > 0.0:
-        yield from (edge for o in mine for edge in _carried(layout, o, number[id(o)], float(room.rest_h[at])))
+        yield from (edge for o in mine for edge in _carried(layout, o, number[id(o)], room, at))
         return
     for t in range(steps):
         now = static(t)
@@ -248,24 +254,41 @@ def _edge_terms(layout: Layout, block: str, at: int, mine: Sequence[Offer]) -> I
             yield t, now
         if now:
             yield t + 1, now
-    for o in mine:
-        for g in range(o.intervals.count):
-            past = layout.edge_h - o.intervals.end_h[g]
-            for u in np.flatnonzero((past > EPS_H) & (past < o.numbers.sustain_h - EPS_H)):
-                following = int(o.intervals.of_step[u - 1])
-                terms = [(int(layout.held(o, number[id(o)], g)), o.numbers.sustain_h - float(past[u]))]
-                if following >= 0 and following != g:
-                    terms.append((int(layout.held(o, number[id(o)], following)), float(past[u])))
-                yield int(u), terms + static(int(u) - 1, but=o)
+        for until_h in _turns(layout, mine, t):
+            lasting = [term for o in mine for term in _lasting(layout, o, number[id(o)], until_h, room.relief_mwh[at])]
+            inside = until_h < layout.edge_h[t + 1] - EPS_H
+            if {c for c, _ in lasting} - {c for c, _ in now}:
+                yield from ((u, lasting) for u in ((t, t + 1) if inside else (t + 1,)))
 
 
-def _carried(layout: Layout, o: Offer, provider: int, rest_h: float) -> Iterator[tuple[int, Terms]]:
+def _turns(layout: Layout, mine: Sequence[Offer], t: int) -> list[float]:
+    """Times in step t at which what calls took may be largest: its end, and `sustain` after any interval's bound."""
+    begin, end = float(layout.edge_h[t]), float(layout.edge_h[t + 1])
+    after = {
+        float(bound) + o.numbers.sustain_h for o in mine for bound in (*o.intervals.start_h, *o.intervals.end_h)
+    }
+    return sorted({end, *(x for x in after if begin + EPS_H < x < end - EPS_H)})
+
+
+def _lasting(layout: Layout, o: Offer, provider: int, until_h: float, relief_mwh: float) -> Terms:
+    """What a call of the longest duration that ends at `until_h` has taken: hours of each interval it ran through."""
+    v, tau = o.intervals, o.numbers.sustain_h
+    hours = np.minimum(v.end_h, until_h) - np.maximum(v.start_h, until_h - tau)
+    found: Terms = []
+    for g in np.flatnonzero(hours > EPS_H):
+        found.append((int(layout.held(o, provider, int(g))), float(hours[g])))
+        if relief_mwh > 0.0:
+            found.append((int(layout.called(o, provider)[g]), float(relief_mwh * hours[g] / tau)))
+    return found
+
+
+def _carried(layout: Layout, o: Offer, provider: int, room: Room, at: int) -> Iterator[tuple[int, Terms]]:
     """Edges at which a machine's store must carry what a call leaves unmade."""
-    missing_h = max(o.numbers.sustain_h, rest_h)
+    missing_h, relief = max(o.numbers.sustain_h, float(room.rest_h[at])), float(room.relief_mwh[at])
     for g in range(o.intervals.count):
         until = o.intervals.end_h[g] + missing_h + o.numbers.recovery_h
         for u in np.flatnonzero((layout.edge_h > o.intervals.start_h[g] + EPS_H) & (layout.edge_h < until + EPS_H)):
-            yield int(u), [(int(layout.held(o, provider, g)), missing_h)]
+            yield int(u), [(int(layout.held(o, provider, g)), missing_h), (int(layout.called(o, provider)[g]), relief)]
 
 
 def _ramp(layout: Layout, block: str, side: Side, mine: Sequence[Offer]) -> Rows:
@@ -309,6 +332,18 @@ def _whole(layout: Layout, o: Offer) -> Rows:
         band.add(count + g, layout.called(o, i), -float(room.whole_mw[at]))
         count += g.size
     return Rows(o.label("whole"), 0.0, 0.0, band.matrix(count, layout.size))
+
+
+def _sold_at_all(layout: Layout, o: Offer) -> Rows:
+    """Who has relief holds something only where its switch says so: held <= most called."""
+    band, count, g, machines = _Band([], [], []), 0, np.arange(o.intervals.count), layout.machines(o)
+    for i in (i for i in layout.switched(o) if i not in machines):
+        room, at = layout.room(o, i)
+        assert room is not None
+        band.add(count + g, layout.held(o, i, g), 1.0)
+        band.add(count + g, layout.called(o, i), -float(room.most_mw[at]))
+        count += g.size
+    return Rows(o.label("sold at all"), -INF, 0.0, band.matrix(count, layout.size))
 
 
 def _rest(layout: Layout, o: Offer) -> Rows:

@@ -7,12 +7,15 @@ room of `dispatch.headroom` (power, energy, takes_back) in that direction, oppos
     r[c,i,g] <= activation ramp[i],   r = whole[i] y,  y in {0, 1}  for a machine that gives all or nothing
     sum_c r[c,i,g(t)] + sum_c' spare[c',i,t]  <=  power_d[i,t]             c of direction d, c' of direction o
     sum_c sustain_c r[c,i,g(t)]               <=  energy_d[i,u]            both edges u of every step t of g
-    (sustain - x) r[c,i,g] + x r[c,i,g+1]     <=  energy_d[i,u]            edges u less than sustain after g, by x
+    sum_c,g hours(c, g, u) r[c,i,g]           <=  energy_d[i,u]            the same for a call that ends at u, of which
+                                                                           it ran hours(c, g, u) in interval g
     spare[c,i,t] >= takes_back sustain / recovery r[c,i,g]                 t within sustain + recovery of g
 
-In a battery's content the third line is r sustain / eta_d above the floor (up) and r sustain eta_c below the
-ceiling (down). A call may start at any time of g and lasts `sustain_h` at most, no longer than what is sold; then
-the store takes back what it gave at the constant power `spare` over `recovery_h`, on top of its plan and inside
+In a battery's content the energy line is r sustain / eta_d above the floor (up); r sustain eta_c below the ceiling
+(down) where a call only adds charging, and r sustain / eta_d because it may also replace discharging. Where the
+plan may leave that window (it began outside, or the battery tapers) a binary says whether anything is sold, and then
+the content is inside. A call may start at any time of g and lasts `sustain_h` at most, no longer than what is sold;
+then the store takes back what it gave at the constant power `spare` over `recovery_h`, on top of its plan and inside
 what power is left beside all reserve sold; a store that meets its floor (or ceiling) meanwhile stops discharging
 (charging) and is back sooner. Nothing is called again before that.
 

@@ -1,12 +1,14 @@
 """A reserve call played minute by minute on a battery's plan, from the equations: what breaks, and whether it is back.
 
 The battery gives what is held on top of its plan while it is called, then takes it back at a constant power; one that
-meets its floor or ceiling stands still there. Nothing comes from the blocks or from `check`.
+meets its floor or ceiling stands still there, and one above its plan charges what its taper lets in. Nothing comes
+from the blocks or from `check`.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -64,7 +66,8 @@ def play(battery: Battery, schedule: Schedule, side: Side, begin: int, contract:
     """What breaks when `contract` calls the battery from minute `begin` on, for as long as it may."""
     sign = 1.0 if side == "up" else -1.0
     power = minutes_of(schedule, schedule.power_of(battery.asset.id))
-    held, other = (held_by_minute(schedule, battery.asset.id, s, contract) for s in (side, "down" if side == "up" else "up"))
+    opposite: Side = "down" if side == "up" else "up"
+    held, other = (held_by_minute(schedule, battery.asset.id, s, contract) for s in (side, opposite))
     until = min(begin + round(60 * contract.sustain_h), len(power))
     stop = next((t for t in range(begin, until) if held[t] <= 1e-9), until)
     planned = np.empty(len(power) + 1)
@@ -73,15 +76,17 @@ def play(battery: Battery, schedule: Schedule, side: Side, begin: int, contract:
         planned[t + 1] = battery.after(planned[t], p)
     content = planned[begin]
     q = battery.asset.params
-    loss = q.charge_efficiency * q.discharge_efficiency
-    back = held[begin:stop].max(initial=0.0) * contract.sustain_h / contract.recovery_h * (1 / loss if sign > 0 else loss)
+    both_ways = q.charge_efficiency * q.discharge_efficiency
+    back = held[begin:stop].max(initial=0.0) * contract.sustain_h / contract.recovery_h / both_ways
     low, high = battery.window(len(power))
     broken = []
     for t in range(begin, len(power)):
         calling = t < stop
         p = power[t] + (sign * held[t] if calling else -sign * back)
-        beside = p if calling else p - sign * other[t]
         least, most = battery.limits(content)
+        if not calling and sign < 0:
+            p = max(p, least)
+        beside = p if calling else p - sign * other[t]
         if not least - TOLERANCE <= beside <= most + TOLERANCE:
             broken.append(f"minute {t}: {beside:.5f} MW outside [{least:.5f}, {most:.5f}]")
         content = battery.after(content, p)
@@ -100,4 +105,4 @@ def play(battery: Battery, schedule: Schedule, side: Side, begin: int, contract:
 def begins(schedule: Schedule) -> list[int]:
     """The first, the middle and the last minute of every step."""
     edge = np.concatenate([[0], np.cumsum(schedule.grid.minutes)])
-    return sorted({m for a, b in zip(edge, edge[1:], strict=False) for m in (int(a), int(a + b) // 2, int(b) - 1)})
+    return sorted({m for a, b in pairwise(edge) for m in (int(a), int(a + b) // 2, int(b) - 1)})

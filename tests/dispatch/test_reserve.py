@@ -9,7 +9,6 @@ import pyomo.environ as pyo
 import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
-from pydantic import ValidationError
 
 from dispatch.block import EndValue
 from dispatch.products.reserve import Side, Terms, decision
@@ -71,6 +70,7 @@ def oracle(fleet: Fleet, contracts: list[Terms], price: Array, firm: dict[str, f
     of_step = {k: [int(b * 60 + 1e-6) // c.interval_min for b in begin] for k, c in enumerate(contracts)}
     m.r = pyo.Var(range(len(offers)), who, range(n), domain=pyo.NonNegativeReals)
     m.spare = pyo.Var(range(len(offers)), who, range(n), domain=pyo.NonNegativeReals)
+    m.called = pyo.Var(range(len(offers)), who, range(n), domain=pyo.Binary)
     m.sold = pyo.Var(range(len(contracts)), range(n), domain=pyo.NonNegativeReals)
     m.short = pyo.Var(range(len(offers)), range(n), domain=pyo.NonNegativeReals)
     for k, c in enumerate(contracts):
@@ -89,6 +89,7 @@ def oracle(fleet: Fleet, contracts: list[Terms], price: Array, firm: dict[str, f
                 m.rules.add(m.sold[k, t] == m.sold[k, t - 1])
                 for i in who:
                     m.rules.add(m.r[o, i, t] == m.r[o, i, t - 1])
+                    m.rules.add(m.called[o, i, t] == m.called[o, i, t - 1])
     for i, a in enumerate(fleet.assets):
         q = a.params
         for t in range(n):
@@ -100,39 +101,58 @@ def oracle(fleet: Fleet, contracts: list[Terms], price: Array, firm: dict[str, f
                 net = (m.d[i, t] - m.c[i, t]) * (1 if side == "up" else -1)
                 m.rules.add(sum(m.r[o, i, t] for o in mine) + spare <= rated - net)
                 energy = sum(offers[o][1].sustain_h * m.r[o, i, t] for o in mine)
-                if side == "up":
-                    m.rules.add(energy / q.discharge_efficiency <= before - window[i, max(t - 1, 0)][0] + (
-                        0.0 if t or before >= window[i, 0][0] else window[i, 0][0] - before))  # fmt: skip
-                    m.rules.add(energy / q.discharge_efficiency <= m.e[i, t] - window[i, t][0])
-                else:
-                    m.rules.add(energy * q.charge_efficiency <= window[i, max(t - 1, 0)][1] - before + (
-                        0.0 if t or before <= window[i, 0][1] else before - window[i, 0][1]))  # fmt: skip
-                    m.rules.add(energy * q.charge_efficiency <= window[i, t][1] - m.e[i, t])
+                if side == "down":
                     if q.taper_from_soc < 1:
                         for content in (before, m.e[i, t]):
-                            full = content + energy * q.charge_efficiency
                             total = sum(m.r[o, i, t] for o in mine) + spare + net
-                            m.rules.add(total <= slope * (1 - full / q.capacity_mwh))
-        for o, (k, c, side) in enumerate(offers):
-            loss = q.charge_efficiency * q.discharge_efficiency
-            back = (1 / loss if side == "up" else loss) * c.sustain_h / c.recovery_h
+                            m.rules.add(total <= slope * (1 - content / q.capacity_mwh))
+                    knee = min(q.taper_from_soc, q.soc_max) * q.capacity_mwh
+                    inside = (max(window[i, u][1] for u in range(n)) - knee) * sum(m.called[o, i, t] for o in mine)
+                    m.rules.add(energy / q.discharge_efficiency + inside <= (
+                        max(window[i, 0][1] - before, 0.0) if t == 0 else window[i, t - 1][1] - before))  # fmt: skip
+                    m.rules.add(energy / q.discharge_efficiency + inside <= window[i, t][1] - m.e[i, t])
+                if side == "up":
+                    inside = q.soc_min * q.capacity_mwh - min(window[i, u][0] for u in range(n))
+                    inside = inside * sum(m.called[o, i, t] for o in mine)
+                    m.rules.add(energy / q.discharge_efficiency + inside <= m.e[i, t] - window[i, t][0])
+                    m.rules.add(energy / q.discharge_efficiency + inside <= (
+                        max(before - window[i, 0][0], 0.0) if t == 0 else before - window[i, t - 1][0]))  # fmt: skip
+                for o in mine:
+                    m.rules.add(m.r[o, i, t] <= 2 * rated * m.called[o, i, t])
+        for o, (k, c, _) in enumerate(offers):
+            back = c.sustain_h / c.recovery_h / (q.charge_efficiency * q.discharge_efficiency)
             for t in range(n):
                 last = max(end[s] for s in range(n) if of_step[k][s] == of_step[k][t])
                 first = min(begin[s] for s in range(n) if of_step[k][s] == of_step[k][t])
                 for u in range(n):
                     if end[u] > first + 1e-9 and begin[u] < last + c.sustain_h + c.recovery_h - 1e-9:
                         m.rules.add(m.spare[o, i, u] >= back * m.r[o, i, t])
-                    past = end[u] - last
-                    if 1e-9 < past < c.sustain_h - 1e-9:
-                        beside = sum(
-                            offers[x][1].sustain_h * m.r[x, i, u]
-                            for x in range(len(offers)) if x != o and offers[x][2] == side
-                        )  # fmt: skip
-                        lasts = (c.sustain_h - past) * m.r[o, i, t] + past * m.r[o, i, u] + beside
-                        if side == "up":
-                            m.rules.add(lasts / q.discharge_efficiency <= m.e[i, u] - window[i, u][0])
-                        else:
-                            m.rules.add(lasts * q.charge_efficiency <= window[i, u][1] - m.e[i, u])
+        for side in ("up", "down"):
+            mine = [o for o, (_, _, s) in enumerate(offers) if s == side]
+            inner = {
+                b + offers[o][1].sustain_h
+                for o in mine
+                for t in range(n)
+                for b in ([begin[t]] if t == 0 or of_step[offers[o][0]][t] != of_step[offers[o][0]][t - 1] else [])
+            }
+            for t in range(n):
+                for until in {end[t]} | {x for x in inner if begin[t] + 1e-9 < x < end[t] - 1e-9}:
+                    ran = {
+                        (o, s): max(0.0, min(end[s], until) - max(begin[s], until - offers[o][1].sustain_h))
+                        for o in mine for s in range(n)
+                    }  # fmt: skip
+                    taken = sum(x * m.r[o, i, s] for (o, s), x in ran.items() if x > 1e-9) / q.discharge_efficiency
+                    high, low = max(window[i, u][1] for u in range(n)), min(window[i, u][0] for u in range(n))
+                    relief = (high - min(q.taper_from_soc, q.soc_max) * q.capacity_mwh if side == "down"
+                              else q.soc_min * q.capacity_mwh - low)  # fmt: skip
+                    taken += sum(
+                        relief * x / offers[o][1].sustain_h * m.called[o, i, s] for (o, s), x in ran.items() if x > 1e-9
+                    )
+                    for u in {t, t - 1} if until < end[t] - 1e-9 else {t}:
+                        content = m.e[i, u] if u >= 0 else start[i]
+                        low_u, high_u = window[i, max(u, 0)]
+                        left = content - low_u if side == "up" else high_u - content
+                        m.rules.add(taken <= (left if u >= 0 else max(left, 0.0)))
     m.objective = pyo.Objective(expr=money)
     return solve(m)
 
