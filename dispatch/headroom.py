@@ -58,11 +58,24 @@ class Room:
 
 
 @dataclass(frozen=True)
+class TwoWays:
+    """Two flows (n*T,) of which a device can run one at a time, at most `rated_mw` (n,)."""
+
+    inward_mw: Linear
+    outward_mw: Linear
+    rated_mw: Array
+
+
+@dataclass(frozen=True)
 class Headroom:
-    """Both directions; a direction that is None gives nothing. Assets are those of the block, in its order."""
+    """Both directions; a direction that is None gives nothing. Assets are those of the block, in its order.
+
+    `two_ways` names what reserve may tempt a plan to do at once: wasting energy makes room, too.
+    """
 
     up: Room | None = None
     down: Room | None = None
+    two_ways: TwoWays | None = None
 
 
 def scaled(sizes: Sequence[int], parts: dict[int, Array], rows: int, offset: Array | float = 0.0) -> Linear:

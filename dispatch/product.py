@@ -104,6 +104,8 @@ class Trade:
     calls: tuple[Call, ...] = ()
     contracts: tuple[Contract, ...] = ()
     kinds: tuple[Block, ...] = ()
+    integers: bool = True
+    """Whether a block may have integer columns; the real-time stage is convex."""
 
     def of(self, product: str) -> tuple[Contract, ...]:
         """The contracts of one product."""

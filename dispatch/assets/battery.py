@@ -25,7 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dispatch.assets import _exclusive, _store
 from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, stack
-from dispatch.headroom import Headroom, Linear, at_edges, room, scaled
+from dispatch.headroom import Headroom, Linear, TwoWays, at_edges, room, scaled
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
@@ -135,6 +135,9 @@ def _headroom(
         room(
             down, n, energy=at_edges(into, first_into, n), takes_back=back, relief_mwh=above, most_mw=2.0 * power,
             beside=tapers,
+        ),
+        TwoWays(
+            scaled(sizes, {CHARGE: np.ones(1)}, size), scaled(sizes, {DISCHARGE: np.ones(1)}, size), power.ravel()
         ),
     )  # fmt: skip
 

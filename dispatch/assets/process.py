@@ -180,7 +180,7 @@ def _headroom(
     (initial, low), (n, steps) = content, m.shape
     rated, one = parameter(fleet, "power_mw"), eye(n * steps)
     since = np.array([context.states[a.id].minutes_in_state for a in fleet], dtype=float).reshape(-1, 1)
-    held = (m.times < m.up - since - _commitment.EPS_MIN) & (m.initial_on[:, None] > 0.0)
+    held = (m.times < m.up - since - _commitment.EPS_MIN) & (m.initial_on[:, None] > 0.0) & (m.known == 1)
     stoppable = stack(sizes, {ON: one, START: sp.csr_array(-_commitment.inside_minimum_run(m))}, n * steps)
     per_step = diagonal(np.repeat(rated, steps, axis=1))
     power = Linear(sp.csr_array(per_step @ stoppable), -(rated * held).ravel())

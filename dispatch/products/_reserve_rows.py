@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from dispatch.block import INF, Block, Columns, Rows
-from dispatch.headroom import Room
+from dispatch.headroom import Room, TwoWays
 from vpp.domain.time import Array, TimeGrid
 
 Side = Literal["up", "down"]
@@ -104,8 +104,13 @@ class _Band:
 class Layout:
     """Where each column group of the block begins; groups in the order of `columns`."""
 
-    def __init__(self, offers: Sequence[Offer], rooms: Mapping[tuple[str, Side], Room], grid: TimeGrid) -> None:
+    def __init__(
+        self, offers: Sequence[Offer], rooms: Mapping[tuple[str, Side], Room], two_ways: Mapping[str, TwoWays],
+        grid: TimeGrid, integers: bool = True,
+    ) -> None:  # fmt: skip
+        self.integers = integers
         self.offers, self.rooms, self.grid = tuple(offers), rooms, grid
+        self.two_ways = {b: w for b, w in two_ways.items() if any(any(o.within(b)) for o in offers)}
         self.edge_h = np.concatenate([[0.0], np.cumsum(grid.hours)])
         self.columns = tuple(self._columns())
         ends = np.cumsum([0, *(c.size for c in self.columns)])
@@ -157,14 +162,32 @@ class Layout:
                 seen.add(q.contract)
                 low, high = np.where(firm, v.firm_mw, 0.0), np.where(firm, v.firm_mw, q.most_mw)
                 yield Columns(f"sold_mw {q.contract}", once, low, high, -v.price_eur_per_mw_h * v.hours, term="reserve")
-            cost, most = q.penalty_eur_per_mw_h * v.hours, np.where(firm, INF, 0.0)
-            yield Columns(o.label("short_mw"), once, 0.0, most, cost, term="penalties")
+            cost, open_ = q.penalty_eur_per_mw_h * v.hours, np.where(firm, INF, 0.0)
+            yield Columns(o.label("short_mw"), once, 0.0, open_, cost, term="penalties")
             gives = [INF if self.room(o, i)[0] is not None else 0.0 for i in range(n)]
             yield Columns(o.label("held_mw"), (n, v.count), 0.0, np.repeat(gives, v.count), term="reserve")
             if m := len(self.switched(o)):
-                yield Columns(o.label("called"), (m, v.count), 0.0, 1.0, integer=True, term="reserve")
+                most = 1.0 if self.integers else 0.0
+                yield Columns(o.label("called"), (m, v.count), 0.0, most, integer=self.integers, term="reserve")
             if m := len(self.recovering(o)):
                 yield Columns(o.label("spare_mw"), (m, self.grid.n), term="reserve")
+        busy = np.where(self.bound_steps(), 1.0, 0.0)
+        for block in self.two_ways:
+            m = len(self.positions(block))
+            yield Columns(f"inward {block}", (m, self.grid.n), 0.0, np.tile(busy, m), integer=True, term="reserve")
+
+    def positions(self, block: str) -> list[int]:
+        """Positions in a block that are offered in anything."""
+        return sorted({at for o in self.offers for _, at in o.within(block)})
+
+    def bound_steps(self) -> NDArray[np.bool_]:
+        """(T,) steps in which something is sold, or a call of it may have to be made good."""
+        found = np.zeros(self.grid.n, dtype=bool)
+        for o in self.offers:
+            until = o.intervals.end_h + o.numbers.sustain_h + o.numbers.recovery_h
+            for begin, end in zip(o.intervals.start_h, until, strict=True):
+                found |= (self.edge_h[1:] > begin + EPS_H) & (self.edge_h[:-1] < end - EPS_H)
+        return found
 
 
 def rows(layout: Layout) -> list[Rows]:
@@ -177,8 +200,26 @@ def rows(layout: Layout) -> list[Rows]:
             found += _power(layout, block, side, mine, other)
         if mine:
             found += [_energy(layout, block, side, mine), _ramp(layout, block, side, mine)]
+    found += [r for block in layout.two_ways for r in _one_way(layout, block)]
     found += [part(layout, o) for o in layout.offers for part in (_recovery, _whole, _sold_at_all, _rest)]
     return [r for r in found if r.size]
+
+
+def _one_way(layout: Layout, block: str) -> list[Rows]:
+    """in <= rated z and out <= rated (1 - z) in the bound steps, z binary."""
+    ways, steps = layout.two_ways[block], np.flatnonzero(layout.bound_steps())
+    positions = layout.positions(block)
+    rated = np.repeat(ways.rated_mw[positions], steps.size)
+    row = np.arange(rated.size)
+    first = layout.start[f"inward {block}"]
+    column = (np.arange(len(positions))[:, None] * layout.grid.n + steps).ravel() + first
+    chosen = (np.array(positions)[:, None] * layout.grid.n + steps).ravel()
+    found = []
+    for label, flow, sign, most in (("in", ways.inward_mw, -1.0, 0.0 * rated), ("out", ways.outward_mw, 1.0, rated)):
+        own = sp.csr_array(sp.coo_array((sign * rated, (row, column)), shape=(rated.size, layout.size)))
+        across = {block: sp.csr_array(flow.matrix[chosen])}
+        found.append(Rows(f"{label} {block}", -INF, most - flow.offset[chosen], own, across=across))
+    return found
 
 
 def _balance(layout: Layout, o: Offer) -> Rows:
@@ -363,6 +404,11 @@ def _rest(layout: Layout, o: Offer) -> Rows:
                 band.add(np.full(column.size, count), column, 1.0)
             count += 1
     return Rows(o.label("rest"), -INF, 1.0, band.matrix(count, layout.size))
+
+
+def two_ways_of(blocks: Sequence[Block]) -> dict[str, TwoWays]:
+    """The blocks whose assets could waste energy by running both ways at once."""
+    return {b.name: b.headroom.two_ways for b in blocks if b.headroom is not None and b.headroom.two_ways is not None}
 
 
 def rooms_of(blocks: Sequence[Block]) -> dict[tuple[str, Side], Room]:

@@ -19,6 +19,9 @@ then the store takes back what it gave at the constant power `spare` over `recov
 what power is left beside all reserve sold; a store that meets its floor (or ceiling) meanwhile stops discharging
 (charging) and is back sooner. Nothing is called again before that.
 
+Wasting energy makes room as well, so a store runs one way at a time while it is bound (a binary). Where no integer
+is allowed (real time), machines, and stores outside their window, hold nothing.
+
 A machine that gives all or nothing (a mill) is sold only while it runs and may stop, rests `rest_h` after a call,
 so it is sold in no second interval that begins before, and has no power left to catch up with: its product store
 holds what is missing, for the longer of sustain and rest, until the recovery is over; the next plans make it up.
@@ -39,7 +42,7 @@ from pydantic import Field, model_validator
 
 from dispatch.block import AssetResult, Block, Reader
 from dispatch.product import Contract, ContractTerms, Trade
-from dispatch.products._reserve_rows import Intervals, Layout, Numbers, Offer, Side, intervals_of, rooms_of, rows
+from dispatch.products._reserve_rows import Intervals, Layout, Numbers, Offer, Side, intervals_of, rooms_of, rows, two_ways_of
 from vpp.domain.time import Array
 
 NAME = "reserve"
@@ -116,7 +119,8 @@ def blocks(trade: Trade) -> list[Block]:
     offers = [o for c in trade.of(NAME) for o in _offers(c, trade, where)]
     if not offers:
         return []
-    layout = Layout(offers, rooms_of(trade.kinds), trade.grid)
+    two_ways = two_ways_of(trade.kinds) if trade.integers else {}
+    layout = Layout(offers, rooms_of(trade.kinds), two_ways, trade.grid, trade.integers)
     return [Block(BLOCK, layout.columns, tuple(rows(layout)), read=_reader(layout))]
 
 

@@ -45,6 +45,7 @@ def oracle(fleet: Fleet, contracts: list[Terms], price: Array, firm: dict[str, f
     end = [begin[t] + h[t] for t in range(n)]
     m.rules, money = pyo.ConstraintList(), 0.0
     who = range(len(fleet.assets))
+    m.z = pyo.Var(who, range(n), domain=pyo.Binary)
     m.c, m.d, m.e = (pyo.Var(who, range(n), domain=pyo.NonNegativeReals) for _ in range(3))
     window: dict[tuple[int, int], tuple[float, float]] = {}
     start: dict[int, float] = {}
@@ -59,8 +60,8 @@ def oracle(fleet: Fleet, contracts: list[Terms], price: Array, firm: dict[str, f
             gained = q.charge_efficiency * m.c[i, t] - m.d[i, t] / q.discharge_efficiency
             m.rules.add(m.e[i, t] == keep * before + h[t] * gained)
             m.rules.add(pyo.inequality(window[i, t][0], m.e[i, t], window[i, t][1]))
-            for x in (m.c[i, t], m.d[i, t]):
-                m.rules.add(x <= q.power_mw * fleet.states[a.id].available)
+            m.rules.add(m.c[i, t] <= q.power_mw * fleet.states[a.id].available * m.z[i, t])
+            m.rules.add(m.d[i, t] <= q.power_mw * fleet.states[a.id].available * (1 - m.z[i, t]))
             if q.taper_from_soc < 1:
                 m.rules.add(m.c[i, t] * (1 - q.taper_from_soc) <= q.power_mw * (1 - m.e[i, t] / q.capacity_mwh))
             money += h[t] * (q.wear_eur_per_mwh * (m.c[i, t] + m.d[i, t]) - price[t] * (m.d[i, t] - m.c[i, t]))

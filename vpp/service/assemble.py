@@ -48,7 +48,7 @@ def blocks(s: Situation) -> list[Block]:
     consumers = tuple(a.id for a in s.portfolio.assets if not KINDS[a.kind].GENERATES)
     trade = Trade(
         s.grid, ids, s.price_eur_per_mwh, s.fee_eur_per_mwh, s.deviation_factor, consumers,
-        s.positions, s.calls, s.contracts, kinds,
+        s.positions, s.calls, s.contracts, kinds, s.stage.name != REAL_TIME,
     )  # fmt: skip
     return found + [block for product in PRODUCTS.values() for block in product.blocks(trade)]
 
