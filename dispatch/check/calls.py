@@ -110,6 +110,8 @@ def _cooling(plan: Plan, stored: Array) -> Physics:
 STORES: dict[str, Callable[[Plan, Array], Physics]] = {
     "battery": _battery, "chp": _chp, "thermal_store": _cooling,
 }  # fmt: skip
+SELLS = (*STORES, "curtailable", "process")
+"""Kinds whose reserve can be verified, and therefore sold."""
 
 
 def undeliverable(plan: Plan, stored: Array | None, shares: Sequence[Share], mates: int) -> list[Fault]:

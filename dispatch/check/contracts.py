@@ -11,7 +11,7 @@ What a plan states of a contract is compared, never used. Sources: those of the 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -46,7 +46,7 @@ def _sum(schedule: Schedule, assets: Sequence[str]) -> Array:
     return np.asarray(schedule.power_mw[rows].sum(axis=0))
 
 
-def _connection_limit(contract: Bound, schedule: Schedule) -> list[Fault]:
+def _connection_limit(contract: Bound, schedule: Schedule, checked: Collection[str]) -> list[Fault]:
     q, net = contract.terms, _sum(schedule, contract.assets)
     least = -np.inf if q.import_mw is None else -q.import_mw
     most = np.inf if q.export_mw is None else q.export_mw
@@ -63,7 +63,7 @@ def _quarters(grid: TimeGrid, values: Array) -> tuple[Array, Array]:
     return mean, step[np.concatenate([[0], np.cumsum(count)[:-1]])]
 
 
-def _demand_charge(contract: Bound, schedule: Schedule) -> list[Fault]:
+def _demand_charge(contract: Bound, schedule: Schedule, checked: Collection[str]) -> list[Fault]:
     q, told = contract.terms, schedule.products.get(contract.terms.id, {}).get("peak_mw")
     if told is None:
         return []
@@ -85,13 +85,13 @@ def share_name(contract: str, side: str) -> str:
     return f"reserve_{side}_mw:{contract}"
 
 
-def _reserve(contract: Bound, schedule: Schedule) -> list[Fault]:
+def _reserve(contract: Bound, schedule: Schedule, checked: Collection[str]) -> list[Fault]:
     q, told = contract.terms, schedule.products.get(contract.terms.id)
     none, interval, firm = np.zeros(schedule.grid.n), contract.known["interval"], contract.known["firm_mw"]
     faults: list[Fault] = []
     for side in _sides(q.direction):
         name = share_name(q.id, side)
-        holders = {a: np.asarray(rows[name]) for a, rows in schedule.decisions.items() if name in rows}
+        holders = {a: np.asarray(rows[name]) for a, rows in schedule.decisions.items() if name in rows and a in checked}
         for asset, row in holders.items():
             faults += beyond(asset, name, row, 0.0, np.inf if asset in contract.assets else 0.0, TOLERANCE_MW)
             faults += beyond(asset, name, row, 0.0, np.where(interval >= 0, np.inf, 0.0), TOLERANCE_MW)
@@ -109,7 +109,7 @@ def _reserve(contract: Bound, schedule: Schedule) -> list[Fault]:
     return faults
 
 
-RULES: dict[str, Callable[[Bound, Schedule], list[Fault]]] = {
+RULES: dict[str, Callable[[Bound, Schedule, Collection[str]], list[Fault]]] = {
     "connection_limit": _connection_limit,
     "demand_charge": _demand_charge,
     "reserve": _reserve,
@@ -125,9 +125,10 @@ def check_contracts(
 ) -> list[Fault]:
     """Every way in which `schedule` breaks a contract, misreports it, or sells reserve it cannot deliver.
 
-    The schedule is one that `check_schedule` found no missing row in. Raises KeyError for a product without a rule.
+    Reserve is that of `assets`. `check_schedule` has found no missing row in the schedule. Raises KeyError for a product without a rule.
     """
-    faults = [f for c in contracts for f in RULES[c.product](c, schedule)]
+    checked = {a.id for a in assets}
+    faults = [f for c in contracts for f in RULES[c.product](c, schedule, checked)]
     reserves = [c for c in contracts if c.product == "reserve"]
     if not reserves:
         return faults

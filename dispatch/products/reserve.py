@@ -42,7 +42,17 @@ from pydantic import Field, model_validator
 
 from dispatch.block import AssetResult, Block, Reader
 from dispatch.product import Contract, ContractTerms, Trade
-from dispatch.products._reserve_rows import Intervals, Layout, Numbers, Offer, Side, intervals_of, rooms_of, rows, two_ways_of
+from dispatch.products._reserve_rows import (
+    Intervals,
+    Layout,
+    Numbers,
+    Offer,
+    Side,
+    intervals_of,
+    rooms_of,
+    rows,
+    two_ways_of,
+)
 from vpp.domain.time import Array
 
 NAME = "reserve"

@@ -12,7 +12,8 @@ products, and stand on top of every set-point, so for a group S and every set-po
     from_c + sum of mw over p's claims that meet S + sum of reserve up   on assets of S  <=  sum of high on S
     from_c + sum of mw over p's claims that meet S - sum of reserve down on assets of S  >=  sum of low on S
 
-with, for a reserve alone, the range of its own asset. A claim on part of a group counts in full against all of it.
+with, for reserve alone, up and down together inside the range of its asset. A claim on part of a group counts in
+full against all of it.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ Direction = Literal["up", "down"]
 class Claim:
     """`mw` (T,) of `product` on `assets`; `from_mw` (T,) where it is a set-point, None for a reserve of one asset.
 
-    NaN claims nothing in that step. A set-point is an upper bound on what is left up and a lower one down.
+    NaN claims nothing in that step. `direction` is that of a reserve.
     """
 
     id: str
@@ -55,30 +56,35 @@ class Ledger:
     claims: tuple[Claim, ...] = field(default=())
 
     def left_mw(self, claim: Claim) -> Array:
-        """(T,) what of `claim` could still be had, MW; its own `mw` is not looked at."""
+        """(T,) the most MW `claim` could have here; its own `mw` is not looked at."""
         if claim.from_mw is not None:
-            room = self._range(claim.assets, claim.direction) - _signed(claim.from_mw, claim.direction)
-            left = room - self._points(claim.product, claim.assets, claim.direction)
-            return left - self._reserve(claim.assets, claim.direction)
-        own = set(claim.assets)
-        left = self._sum(self.high_mw, claim.assets) - self._sum(self.low_mw, claim.assets)
-        left = left - self._reserve(claim.assets, claim.direction)
-        for point in (c for c in self.claims if c.from_mw is not None and own & set(c.assets)):
-            bound = self._range(point.assets, claim.direction) - self._level(point, claim.direction)
-            left = np.fmin(left, bound - self._reserve(point.assets, claim.direction))
+            return self.bounds_mw(claim.assets)[1] - self._level(claim)
+        low, high = self.bounds_mw(claim.assets)
+        left = high - low
+        for point in (c for c in self.claims if c.from_mw is not None and set(c.assets) & set(claim.assets)):
+            low, high = self.bounds_mw(point.assets)
+            level = np.where(np.isnan(point.mw), np.nan, self._level(point))
+            left = np.fmin(left, high - level if claim.direction == "up" else level - low)
         return left
 
     def with_claim(self, claim: Claim) -> Ledger:
-        """The ledger with one claim more. Raises SoldTwice, naming who holds the rest, where it exceeds what is left."""
-        over = np.nan_to_num(claim.mw - self.left_mw(claim), nan=-np.inf)
+        """The ledger with one claim more. Raises SoldTwice where it exceeds what is left, naming who holds the rest."""
+        left = self.left_mw(claim)
+        self._refuse(claim, claim.mw - left, left)
+        if claim.from_mw is not None:
+            least = self.bounds_mw(claim.assets)[0] - self._level(claim)
+            self._refuse(claim, least - claim.mw, least)
+        return replace(self, claims=(*self.claims, claim))
+
+    def _refuse(self, claim: Claim, over_mw: Array, limit_mw: Array) -> None:
+        over = np.nan_to_num(over_mw, nan=-np.inf)
         t = int(np.argmax(over))
         if over[t] > TOLERANCE_MW:
             held = ", ".join(c.id for c in self.claims if set(c.assets) & set(claim.assets)) or "nobody"
             raise SoldTwice(
-                f"{claim.id}: {claim.mw[t]:.3f} MW of {claim.product} {claim.direction} at "
-                f"{rfc3339(self.grid.starts[t])}, {max(0.0, claim.mw[t] - over[t]):.3f} MW left beside {held}"
+                f"{claim.id}: {claim.mw[t]:.3f} MW of {claim.product} at {rfc3339(self.grid.starts[t])}, "
+                f"the limit is {limit_mw[t]:.3f} MW beside {held}"
             )
-        return replace(self, claims=(*self.claims, claim))
 
     def with_claims(self, claims: Iterable[Claim]) -> Ledger:
         """One after the other. Raises SoldTwice at the first that exceeds what is left."""
@@ -95,32 +101,16 @@ class Ledger:
     def _sum(self, of: Mapping[str, Array], assets: Iterable[str]) -> Array:
         return sum((np.asarray(of[a], dtype=float) for a in assets), np.zeros(self.grid.n))
 
-    def _range(self, assets: Sequence[str], direction: Direction) -> Array:
-        """How far a group can be moved in a direction, as a level of its injection, or its negative downwards."""
-        return self._sum(self.high_mw, assets) if direction == "up" else -self._sum(self.low_mw, assets)
-
     def _reserve(self, assets: Iterable[str], direction: Direction) -> Array:
         """Reserve held on assets of a group."""
         own = set(assets)
         held = (c.mw for c in self.claims if c.from_mw is None and c.direction == direction and own & set(c.assets))
         return sum((np.nan_to_num(mw) for mw in held), np.zeros(self.grid.n))
 
-    def _points(self, product: str, assets: Sequence[str], direction: Direction) -> Array:
-        """Set-point claims of a product that meet a group."""
-        own = set(assets)
-        met = (
-            c.mw
-            for c in self.claims
-            if c.from_mw is not None and c.product == product and c.direction == direction and own & set(c.assets)
-        )
-        return sum((np.nan_to_num(mw) for mw in met), np.zeros(self.grid.n))
-
-    def _level(self, point: Claim, direction: Direction) -> Array:
-        """Where a set-point claim and those beside it put their group, NaN where it claims nothing."""
+    def _level(self, point: Claim) -> Array:
+        """Where the set-points of a product put a group, beside or with `point` itself if it is claimed already."""
         assert point.from_mw is not None
-        level = point.from_mw + self._points(point.product, point.assets, point.direction)
-        return np.where(np.isnan(point.mw), np.nan, _signed(level, direction))
-
-
-def _signed(level_mw: Array, direction: Direction) -> Array:
-    return level_mw if direction == "up" else -level_mw
+        own = set(point.assets)
+        points = (c for c in self.claims if c.from_mw is not None and c.product == point.product)
+        met = (c.mw for c in points if own & set(c.assets))
+        return sum((np.nan_to_num(mw) for mw in met), np.asarray(point.from_mw, dtype=float))

@@ -22,7 +22,7 @@ from vpp.domain.network import Network
 from vpp.domain.portfolio import Asset, AssetState, Portfolio
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD, Stage
-from vpp.domain.time import Array, TimeGrid, local_midnight, mixed_grid
+from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to, local_midnight, mixed_grid
 
 Limits = Mapping[str, tuple[Array, Array]]
 
@@ -120,9 +120,10 @@ def _named(h: Hash, owner: str, values: Mapping[str, Array]) -> None:
 
 
 def day_ahead_grid(stage: Stage, now: datetime, zone: str) -> TimeGrid:
-    """Quarters from issue to the end of the next local day (normally 152)."""
+    """Quarters from the first that begins at or after `now` to the end of the next local day (normally 152)."""
     tomorrow: date = now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
-    return TimeGrid.between(now, local_midnight(tomorrow + timedelta(days=1), zone), stage.step)
+    start = floor_to(now + QUARTER - timedelta(microseconds=1), QUARTER)
+    return TimeGrid.between(start, local_midnight(tomorrow + timedelta(days=1), zone), stage.step)
 
 
 def rolling_grid(stage: Stage, now: datetime, firm_until: datetime) -> TimeGrid:
