@@ -125,7 +125,8 @@ def check_contracts(
 ) -> list[Fault]:
     """Every way in which `schedule` breaks a contract, misreports it, or sells reserve it cannot deliver.
 
-    Reserve is that of `assets`. `check_schedule` has found no missing row in the schedule. Raises KeyError for a product without a rule.
+    Reserve is that of `assets`. `check_schedule` has found no missing row in the schedule. Raises KeyError for a
+    product without a rule.
     """
     checked = {a.id for a in assets}
     faults = [f for c in contracts for f in RULES[c.product](c, schedule, checked)]

@@ -23,6 +23,7 @@ from vpp.domain.stage import DAY_AHEAD
 from vpp.domain.time import QUARTER, TimeGrid, local_time, rfc3339, utc
 from vpp.service.assemble import exposure_of
 from vpp.service.bootstrap import load_stated, open_system
+from vpp.service.capacity import reserve_issues
 from vpp.service.cascade import committing, run_stage
 from vpp.service.desk import PLAN
 from vpp.service.knowledge import gather
@@ -44,7 +45,8 @@ def prepare_day(
     loaded = load_stated(portfolio, settings.cache_dir)
     issued = local_time(day - timedelta(days=1), loaded.issue, loaded.portfolio.zone)
     system = open_system(portfolio, database, settings, issued)
-    system.forecaster.train_day_ahead(system.history(issued), train)
+    known = system.history(min([issued, *reserve_issues(system, issued)]))
+    system.forecaster.train_day_ahead(known, train)
     return system, issued
 
 
