@@ -42,7 +42,7 @@ from pydantic import Field, model_validator
 
 from dispatch.block import AssetResult, Block, Reader
 from dispatch.product import Contract, ContractTerms, Trade
-from dispatch.products._reserve_rows import (
+from dispatch.products._reserve_layout import (
     Intervals,
     Layout,
     Numbers,
@@ -50,9 +50,9 @@ from dispatch.products._reserve_rows import (
     Side,
     intervals_of,
     rooms_of,
-    rows,
     two_ways_of,
 )
+from dispatch.products._reserve_rows import rows
 from vpp.domain.time import Array
 
 NAME = "reserve"

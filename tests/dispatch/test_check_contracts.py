@@ -49,7 +49,7 @@ def test_every_product_with_terms_has_a_rule() -> None:
     assert set(RULES) == {name for name, product in PRODUCTS.items() if product.Terms is not None}
 
 
-@settings(max_examples=25, deadline=None, phases=QUICK)
+@settings(max_examples=12, deadline=None, phases=QUICK)
 @given(
     st.integers(0, 10_000), st.sampled_from(["quarters", "mixed", "hours", "odd"]),
     st.sampled_from(["up", "down", "symmetric"]), st.sampled_from([30, 60, 120]), st.booleans(),
