@@ -135,7 +135,9 @@ def _grow(problem: Problem, blocks: Sequence[Block], extra: Sequence[Rows]) -> P
         *((b.name, r, at) for b, at in zip(blocks, column_start, strict=False) for r in b.rows),
         *(("extra", r, 0) for r in extra),
     ]
-    matrix, row_lower, row_upper = _rows(placed, power, power_offset, columns)
+    everyone, starts = (*problem.blocks, *blocks), (*problem.column_start, *column_start)
+    named = {b.name: at for b, at in zip(everyone, starts, strict=False)}
+    matrix, row_lower, row_upper = _rows(placed, power, power_offset, columns, named)
     above = sp.csr_array(
         (problem.matrix.data, problem.matrix.indices, problem.matrix.indptr), shape=(problem.rows, columns)
     )
@@ -212,13 +214,21 @@ def _power(problem: Problem, blocks: Sequence[Block], column_start: Sequence[int
 
 
 def _rows(
-    placed: Sequence[tuple[str, Rows, int]], power: sp.csr_array, power_offset: Array, columns: int
+    placed: Sequence[tuple[str, Rows, int]],
+    power: sp.csr_array,
+    power_offset: Array,
+    columns: int,
+    named: Mapping[str, int],
 ) -> tuple[sp.csr_array, Array, Array]:
     own, injection = _Triplets(), _Triplets()
     lower, upper, count = [np.empty(0)], [np.empty(0)], 0
     for name, rows, first in placed:
         if rows.own is not None:
             own.add(rows.own, count, first)
+        for other, part in rows.across.items():
+            if part.shape[0] != rows.size:
+                raise ValueError(f"{name}/{rows.label}: rows across {other} have shape {part.shape}")
+            own.add(part, count, named[other])
         if rows.injection is not None:
             if rows.injection.shape != (rows.size, len(power_offset)):
                 raise ValueError(f"{name}/{rows.label}: injection rows have shape {rows.injection.shape}")
@@ -317,9 +327,14 @@ def _results(problem: Problem, x: Array, row_duals: Array | None) -> Iterator[tu
 def read_schedule(problem: Problem, x: Array, row_duals: Array | None, tan_phi: Array) -> Schedule:
     """The schedule at `x` (columns,); q = tan_phi (N,) * p.
 
-    `row_duals` (rows,) are d objective / d row bound, or None where a solve gives none.
+    `row_duals` (rows,) are d objective / d row bound, or None where a solve gives none. Decisions that a
+    product makes of an asset join those of its kind; what a product reads under its own id is its own.
     """
-    results = dict(_results(problem, x, row_duals))
+    results: dict[str, AssetResult] = {}
+    for name, found in _results(problem, x, row_duals):
+        first = results.get(name)
+        results[name] = found if first is None else replace(first, decisions={**first.decisions, **found.decisions})
+    products = {name: results.pop(name).decisions for name in set(results) - set(problem.asset_ids)}
     power_mw = injection(problem, x)
     return Schedule(
         problem.asset_ids,
@@ -330,6 +345,7 @@ def read_schedule(problem: Problem, x: Array, row_duals: Array | None, tan_phi: 
         stored_mwh={a: r.stored_mwh for a, r in results.items() if r.stored_mwh is not None},
         decisions={a: r.decisions for a, r in results.items() if r.decisions},
         marginal_value={a: r.marginal_value for a, r in results.items() if r.marginal_value is not None},
+        products=dict(sorted(products.items())),
     )
 
 

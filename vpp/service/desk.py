@@ -19,24 +19,29 @@ from numpy.typing import NDArray
 from dispatch.bid import price_quantity_curve
 from dispatch.exposure import Exposure, bus_injection
 from dispatch.products.energy import best_error
+from dispatch.products.energy import block_name as energy_name
 from dispatch.secure import Secured
 from vpp.domain.command import Setpoint, Telemetry
 from vpp.domain.errors import NotSolved
-from vpp.domain.market import Bid
+from vpp.domain.market import Bid, Position
 from vpp.domain.network import Certificate
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
 from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight, rfc3339
 from vpp.service.arbitrate import arbitrate, unkept
-from vpp.service.assemble import energy_name, exposure_of
+from vpp.service.assemble import exposure_of
+from vpp.service.capacity import capacity_bids
 from vpp.service.cascade import committing, plan_of, run_stage
 from vpp.service.commands import announced, continuous
+from vpp.service.contracts import RESERVE_BID
+from vpp.service.headroom import claim_positions, ledger_of
 from vpp.service.knowledge import gather
 from vpp.service.situation import Situation, UnitPosition
 from vpp.service.system import System
 from vpp.service.tracking import QuarterMeter, Tracker, observe
 
 BID, PLAN, ROLL, TRACK = "bid", "plan", "roll", "track"
+CAPACITY = "capacity"
 BID_SPREAD = 0.6
 BID_DEADLINE_S = 15.0
 
@@ -75,6 +80,43 @@ class Desk:
             self.system.store.market.save_bid(bid)
         return bids
 
+    def reserve_bid(self, issue: datetime, now: datetime) -> list[Bid]:
+        """Capacity bids for the next local day, from a plan that may sell what has its gate still open at `now`."""
+        if not self.claim(CAPACITY, issue, now):
+            return []
+        situation = gather(self.system, DAY_AHEAD, RESERVE_BID, now)
+        kept: list[Secured] = []
+
+        def solve(s: Situation, exposure: Exposure | None) -> Solution:
+            kept.append(plan_of(s, exposure))
+            return kept[-1].solution
+
+        run = run_stage(situation, _id(), solve)
+        bids = list(capacity_bids(self.system, situation, kept[0], run.id)) if run.level == "optimal" else []
+        self._record(run, [], CAPACITY, issue)
+        for bid in bids:
+            self.system.store.market.save_bid(bid)
+        return bids
+
+    def offered(self, now: datetime) -> list[Bid]:
+        """The newest energy bid of every unit for the next local day that has not been awarded yet."""
+        zone, product = self.system.portfolio.zone, self.system.market.energy.product
+        day = _local_day(now, zone) + timedelta(days=1)
+        start, end = local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone)
+        found: dict[str, Bid] = {}
+        for bid in self.system.store.market.bids(start=start, end=end):
+            known = found.get(bid.unit)
+            if bid.product == product and bid.issued_at <= now and (known is None or known.issued_at < bid.issued_at):
+                found[bid.unit] = bid
+        market = self.system.store.market
+        return [b for unit, b in found.items() if not market.positions(unit, start, end, product)]
+
+    def claim_positions(self, positions: Sequence[Position], now: datetime) -> None:
+        """Hold `positions` against the headroom that is left. Raises SoldTwice, naming what was sold before."""
+        if positions:
+            situation = gather(self.system, DAY_AHEAD, PLAN, now, scenarios=0)
+            claim_positions(situation, positions)
+
     def _curve(self, s: Situation, run: DispatchRun, secured: Secured | None, number: int) -> Bid:
         """The curve around the plan; the plan alone where no curve could be had in time."""
         unit = s.positions[number]
@@ -94,7 +136,10 @@ class Desk:
         product = self.system.market.energy
         quarters = s.grid.part(first, s.grid.n)
         grid = TimeGrid.between(quarters.start, quarters.end, product.interval)
-        prices, offered = (grid.sample(quarters, v[:, first:]) for v in (price, mw + self._hedge(s, unit)))
+        low, high = ledger_of(s).bounds_mw(unit.assets)
+        mw = np.clip(mw + self._hedge(s, unit), low, high)
+        prices, offered = (grid.sample(quarters, v[:, first:]) for v in (price, mw))
+        offered = np.where(np.abs(offered) < product.min_mw, 0.0, offered)
         return Bid(f"{run.id}:{unit.unit}", unit.unit, product.product, gate, s.now, grid, prices, offered)
 
     def _hedge(self, s: Situation, unit: UnitPosition) -> Array:

@@ -24,6 +24,7 @@ from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD
 from vpp.domain.time import MINUTE, QUARTER, floor_to, local_midnight, local_time, rfc3339, utc
 from vpp.service.bootstrap import load_checked, open_system
+from vpp.service.capacity import reserve_issues
 from vpp.service.desk import PLAN, Desk
 from vpp.service.event_clock import EventClock
 from vpp.service.loop import Loop
@@ -91,7 +92,8 @@ def prepare(
     link = _running(system, request, start, end)
     issued = local_time(request.start - timedelta(days=1), loaded.issue, zone)
     system.epoch = system.store.commands.next_epoch(start)
-    system.forecaster.train_day_ahead(system.history(issued), lambda n, of: progress("day-ahead models", n, of))
+    known = system.history(min([issued, *reserve_issues(system, issued)]))
+    system.forecaster.train_day_ahead(known, lambda n, of: progress("day-ahead models", n, of))
     loop = Loop(Desk(system), EventClock(system, loaded.events))
     resumed = link is not None
     for cycle in system.store.runs.cycles(unfinished_only=True):
