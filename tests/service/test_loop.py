@@ -129,3 +129,22 @@ def test_after_the_gate_there_is_a_plan_and_no_bid(system: System) -> None:
     second.tick(TEN + timedelta(hours=3))
     assert desk.of("bid") == []
     assert desk.of("day_ahead") == [AWARD]
+
+
+def test_a_day_that_a_killed_process_was_selling_is_sold_after_all(system: System) -> None:
+    """Killed at ten, with the bid's cycle claimed and not finished; started again at seven minutes past."""
+    first = Loop(Listed(system), EventClock(system))
+    first.tick(TEN - MINUTE)
+    for stage in ("bid", "intraday"):
+        assert system.store.runs.claim(stage, TEN, TEN)
+    again = Loop(Listed(system), EventClock(system))
+    again.resume()
+    again.tick(TEN + 7 * MINUTE)
+    desk = again.desk
+    assert isinstance(desk, Listed)
+    assert desk.of("bid") == [TEN]
+    assert desk.of("day_ahead") == [AWARD]
+    assert desk.of("intraday") == [], "the quarter that was running when it died is missed, not run twice"
+    left = {(c.stage, c.cycle_start): c.status for c in system.store.runs.cycles()}
+    assert left["intraday", TEN] == "missed"
+    assert not system.store.runs.cycles(unfinished_only=True)

@@ -75,9 +75,9 @@ class Desk:
         run = run_stage(situation, _id(), solve)
         secured = kept[0] if run.level == "optimal" else None
         bids = [self._curve(situation, run, secured, unit) for unit in range(len(situation.positions))]
-        self._record(run, [], BID, now)
         for bid in bids:
             self.system.store.market.save_bid(bid)
+        self._record(run, [], BID, now)
         return bids
 
     def reserve_bid(self, issue: datetime, now: datetime) -> list[Bid]:
@@ -93,9 +93,9 @@ class Desk:
 
         run = run_stage(situation, _id(), solve)
         bids = list(capacity_bids(self.system, situation, kept[0], run.id)) if run.level == "optimal" else []
-        self._record(run, [], CAPACITY, issue)
         for bid in bids:
             self.system.store.market.save_bid(bid)
+        self._record(run, [], CAPACITY, issue)
         return bids
 
     def offered(self, now: datetime) -> list[Bid]:

@@ -20,7 +20,7 @@ from vpp.domain.market import Bid, Position
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid, floor_to, local_time
 from vpp.service.capacity import awarded_capacity, reserve_issues
-from vpp.service.desk import BID, Desk
+from vpp.service.desk import BID, CAPACITY, Desk
 from vpp.service.event_clock import EventClock
 
 LIMIT_MISSED = 100_000
@@ -61,6 +61,15 @@ class Loop:
             self.desk.real_time(now)
         self.desk.command(now)
         self.last = now
+
+    def resume(self) -> None:
+        """Cycles that a dead process left open: what sells or plans a day is due again, the others are missed."""
+        runs = self.desk.system.store.runs
+        for cycle in runs.cycles(unfinished_only=True):
+            if cycle.stage in (CAPACITY, BID, DAY_AHEAD):
+                runs.reopen(cycle.stage, cycle.cycle_start)
+            else:
+                runs.finish(cycle.stage, cycle.cycle_start, None, "missed")
 
     def _ticked_before(self, now: datetime) -> datetime:
         """The last minute that an earlier process ran on this record; the minute before `now` on a new one."""
