@@ -3,7 +3,7 @@
     heat = a P + b on
     store[t] = store[t-1] (1 - loss h) + h (heat + boiler + unmet - dumped - demand)
 
-with limits of power, ramps and minimum times.
+with limits of power, ramps and minimum times; heat is not missed while the boiler can give it.
 """
 
 from __future__ import annotations
@@ -18,11 +18,14 @@ from dispatch.check.tools import (
     inside,
     integrate,
     minutes_before,
+    needless,
     slacks,
     switching,
 )
 from vpp.domain.errors import Fault
 from vpp.domain.time import Array
+
+MISSED_MW_TH = 5e-3
 
 
 def recompute(plan: Plan) -> Recomputed:
@@ -38,6 +41,8 @@ def recompute(plan: Plan) -> Recomputed:
     faults += slacks(plan, {"boiler_mw_th": q.boiler_mw_th, "unmet_mw_th": np.inf, "dumped_mw_th": np.inf})
     faults += inside(plan, stored, start, q.store_loss_per_h, 0.0, q.store_mwh_th) + _ramps(plan, on)
     faults += switching(plan, on, q.min_up_h, q.min_down_h)
+    unmet, boiler = plan.decision("unmet_mw_th"), q.boiler_mw_th - plan.decision("boiler_mw_th")
+    faults += needless(name, "unmet_mw_th", unmet, boiler, "the boiler", MISSED_MW_TH)
     return Recomputed(stored, tuple(faults), {"heat_mw_th": (heat, TOLERANCE_MW)})
 
 

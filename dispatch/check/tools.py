@@ -54,6 +54,15 @@ def beyond(where: str, name: str, value: Array, low: Array | float, high: Array 
     return [Fault(where, name, f"step {t}: {value[t]:.5f} outside [{bounds[0]:.5f}, {bounds[1]:.5f}]")]
 
 
+def needless(where: str, name: str, missed: Array, spare: Array, what: str, tol: float) -> list[Fault]:
+    """The first step at which something is missed although as much of it is to be had; both (T,) in one unit."""
+    both = np.flatnonzero(np.minimum(missed, spare) > tol)
+    if not both.size:
+        return []
+    t = int(both[0])
+    return [Fault(where, name, f"step {t}: {missed[t]:.5f} although {what} has {spare[t]:.5f}")]
+
+
 def slacks(plan: Plan, limits: Mapping[str, Array | float]) -> list[Fault]:
     """Decisions that must lie in [0, limit]."""
     name = plan.asset.id

@@ -208,7 +208,12 @@ def test_a_chp_by_hand(power: list[float], on: list[float], state: Mapping[str, 
 
 def test_dumped_and_unmet_heat_enter_the_balance_and_are_never_negative() -> None:
     demand = {"heat_demand_mw_th": np.array([1.0])}
-    assert alone("chp", CHP, demand, {}, [0.0], [0], boiler_mw_th=[0.4], unmet_mw_th=[0.6]) == []
+    assert alone("chp", CHP, demand, {}, [0.0], [0], boiler_mw_th=[1.0]) == []
+    cold = {"heat_demand_mw_th": np.array([5.0])}
+    assert alone("chp", CHP, cold, {}, [0.0], [0], boiler_mw_th=[4.0], unmet_mw_th=[1.0]) == []
+    assert alone("chp", CHP, cold, {}, [0.0], [0], boiler_mw_th=[3.6], unmet_mw_th=[1.4]) == [
+        "x/unmet_mw_th: step 0: 1.40000 although the boiler has 0.40000"
+    ]
     full = {"stored_mwh": 6.0, "on": True, "power_mw": 1.3}
     assert alone("chp", CHP, demand, full, [1.3], [1], dumped_mw_th=[0.3]) == []
     assert alone("chp", CHP, demand, full, [1.3], [1])[0].startswith("x/stored_mwh")
