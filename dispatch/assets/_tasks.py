@@ -30,7 +30,7 @@ class Task:
     """One run of a job; times in hours from the start of the grid, profile as hours and MW of its pieces.
 
     `day_h` and `over_h` bound its production day, `earliest_h` and `latest_h` its start; `pause_h` lies before
-    it; `before_mwh` is the energy of the day's tasks before it.
+    it; `before_mwh` is the energy of the day's tasks before it; `continues` the sequence of its job.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Task:
     piece_mw: Array
     before_mwh: float
     missed_eur: float
+    continues: bool
 
     @property
     def length_h(self) -> float:
@@ -92,8 +93,9 @@ def tasks_of(params: Any, grid: TimeGrid) -> list[Task]:
                 powers = np.array([piece.power_mw for piece in job.profile])
                 name = f"{job.id}.{run + 1}"
                 task = Task(
-                    name, begins, over, first, last_start, pause / 60.0, lengths, powers, before, job.missed_eur
-                )
+                    name, begins, over, first, last_start, pause / 60.0, lengths, powers, before, job.missed_eur,
+                    run > 0,
+                )  # fmt: skip
                 found.append(task)
                 before, last = before + task.energy_mwh, job.id
         day += timedelta(days=1)
@@ -193,11 +195,10 @@ def told_of(
     free, lost_day = at.free_h, -INF
     for k in range(at.first_open, len(tasks)):
         task, t = tasks[k], chosen.get(k)
-        follows = k > 0 and tasks[k - 1].day_h == task.day_h
         if t is None and (lost_day == task.day_h or not may_wait(task, float(ends[k]), grid)):
             lost_day = task.day_h
             told.missed[int(np.argmax(starts >= task.day_h - EPS_H))] += 1.0
-        elif max_gap_min is not None and follows and np.isfinite(free):
+        elif max_gap_min is not None and task.continues and np.isfinite(free):
             due, inside = gap_end(free, task, max_gap_min, grid)
             if t is not None and starts[t] > due + EPS_H:
                 told.broken[t] += 1.0

@@ -1,11 +1,12 @@
 """Batch machine: tasks with a fixed power profile that start in a window, in order, and run through.
 
-A furnace makes heats for a caster, a rolling line campaigns with set-up between them. With a binary u[k,s] that
-task k starts with step s (a[s] its begin), mean profile power P_k[s,t] of that start in step t, and R[t] the power of
-the task already running:
+A furnace makes heats for a caster, those of one job in one sequence; a rolling line makes campaigns with set-up
+between them. With a binary u[k,s] that task k starts with step s (a[s] its begin), the mean profile power P_k[s,t]
+of that start in step t, and the power R[t] of the task already running:
 
     sum over s of u[k,s] + missed[k] + later[k] = 1        (s in the window; later where it may wait past the grid)
     sum over s <= t of u[k+1,s]  <=  sum over s with a[s] + length_k + pause <= a[t] of u[k,s]    (one at a time)
+    and within a job:
     sum over s <= s0 of u[k,s]  <=  sum over t with a[t] <= a[s0] + length_k + max_gap of u[k+1,t]
                                     + broken[k+1] + missed[k+1] (+ later[k+1] where the gap reaches past the grid)
     missed[k] <= missed[k+1], equal where k+1 may wait: it is given up only with those before it
@@ -81,8 +82,8 @@ class Job(BaseModel):
 class Params(BaseModel):
     """One machine and the tasks of its production day, in their order; times are local to `zone`.
 
-    `turnaround_min` lies between any two tasks, `setup_min` more between two jobs. Where the next task starts more
-    than `max_gap_min` after the end of one, the sequence breaks, which costs `break_eur`.
+    `turnaround_min` lies between any two tasks, `setup_min` more between two jobs. Where the next task of the same job
+    starts more than `max_gap_min` after the end of one, its sequence breaks, which costs `break_eur`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -249,12 +250,12 @@ def _gaps(s: Starts, grid: TimeGrid, sizes: Sequence[int]) -> list[Rows]:
         if most is None or not first.size:
             continue
         k, j = line.at.first_open, int(first[0])
-        if np.isfinite(line.at.free_h) and k > 0 and line.tasks[k - 1].day_h == line.tasks[k].day_h:
+        if np.isfinite(line.at.free_h) and line.tasks[k].continues:
             due, inside = gap_end(line.at.free_h, line.tasks[k], most, grid)
             gaps.add([*_begun_by(s, j, starts, due), *_excused(j, inside)], 1.0)
     for j, follower in _pairs(s):
         most = s.lines[s.owner[j]].asset.params.max_gap_min
-        if most is None:
+        if most is None or not s.task_at(follower).continues:
             continue
         mine = s.columns(j)
         for c in range(mine.start, mine.stop):

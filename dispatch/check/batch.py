@@ -5,7 +5,7 @@
     e[t] = (e[t-1], or 0 at the begin of a production day) + h * energy drawn
 
 The window of a task that the machine is too late for ends with the first start it can make after its notice. A gap
-longer than allowed must be told as broken, and tasks that can no longer start as missed.
+longer than allowed between tasks of one job must be told as broken, and tasks that can no longer start as missed.
 """
 
 from __future__ import annotations
@@ -132,9 +132,9 @@ def _progress(plan: Plan, runs: list[_Run]) -> tuple[float, list[_Run], _Run | N
 
 
 def _ended(plan: Plan, runs: list[_Run], run: _Run) -> float | None:
-    """When the task before `run` in its day has ended; None where it has not, or there is none."""
+    """When the task before `run` in its sequence has ended; None where it has not, or there is none."""
     k = runs.index(run)
-    if k == 0 or runs[k - 1].day != run.day or runs[k - 1].begun_h is None:
+    if k == 0 or runs[k - 1].day != run.day or runs[k - 1].job is not run.job or runs[k - 1].begun_h is None:
         return None
     begun = runs[k - 1].begun_h
     if begun == -np.inf:

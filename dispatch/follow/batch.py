@@ -64,7 +64,7 @@ def _choose(wish: Wish, tasks: Sequence[Task], at: Progress, ends: Array) -> dic
         if begin < soonest - EPS_H or begin + task.length_h > horizon_h + EPS_H:
             continue
         after = float(starts[t + 1]) if t + 1 < grid.n else np.inf
-        gap = gap_end(free, task, most_gap, grid)[0] if follows and most_gap is not None else np.inf
+        gap = gap_end(free, task, most_gap, grid)[0] if follows and task.continues and most_gap is not None else np.inf
         must = after > last[k] + EPS_H or begin <= gap + EPS_H < after
         wished = wish.wanted_mw[t] <= -wish.asset.params.power_mw / 2.0 and begin >= _not_before(tasks, k, most_gap)
         if (must or wished) and _allowed(wish, task.power_mw(float(begin), grid)):
@@ -85,7 +85,7 @@ def _last_starts(tasks: Sequence[Task], at: Progress, ends: Array, hours: Array,
 
 def _not_before(tasks: Sequence[Task], k: int, max_gap_min: int | None) -> float:
     """A start before it would break the sequence, because the next task cannot follow in time."""
-    if max_gap_min is None or k + 1 == len(tasks) or tasks[k + 1].day_h != tasks[k].day_h:
+    if max_gap_min is None or k + 1 == len(tasks) or not tasks[k + 1].continues:
         return -np.inf
     return tasks[k + 1].earliest_h - max_gap_min / 60.0 - tasks[k].length_h - EPS_H
 

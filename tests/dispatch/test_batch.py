@@ -88,7 +88,10 @@ def order_and_gaps(m, q, tasks, pause, first, free, begin, horizon) -> None:
         possible = begin[begin >= ended + pause[k]]
         return max(ended + q.max_gap_min, possible[0] if possible.size else horizon)
 
-    if first in m.k and first > 0 and q.max_gap_min is not None:
+    def sequence(k):
+        return q.max_gap_min is not None and k > 0 and tasks[k] is tasks[k - 1]
+
+    if first in m.k and sequence(first):
         d = due(free, first)
         m.rules.add(m.broken[first] >= sum(m.y[first, t] for t in m.t if begin[t] > d))
         if d < horizon:
@@ -100,9 +103,9 @@ def order_and_gaps(m, q, tasks, pause, first, free, begin, horizon) -> None:
             for t in m.t:
                 if begin[t] < ended + pause[k]:
                     m.rules.add(m.y[k - 1, s] + m.y[k, t] <= 1)
-                elif q.max_gap_min is not None and begin[t] > due(ended, k):
+                elif sequence(k) and begin[t] > due(ended, k):
                     m.rules.add(m.y[k - 1, s] + m.y[k, t] <= 1 + m.broken[k])
-            if q.max_gap_min is not None and due(ended, k) < horizon:
+            if sequence(k) and due(ended, k) < horizon:
                 m.rules.add(m.y[k - 1, s] + m.later[k] <= 1 + m.broken[k])
 
 
