@@ -26,7 +26,7 @@ Operational Research 29 (3), 1987.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import time
 from zoneinfo import ZoneInfo
 
@@ -164,7 +164,10 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     )
     rows += _store.end_value_rows("end_value", sizes, CONTENT, END, end)
     power = stack(sizes, {START: sp.csr_array(-drawn)}, n * steps)
-    return Block(NAME, columns, tuple(rows), ids(fleet), power, -running, read=_reader(s, sizes, grid))
+    return Block(
+        NAME, columns, tuple(rows), ids(fleet), power, -running,
+        read=_reader(s, sizes, grid), hinted=_hinted(s, sum(sizes), grid),
+    )  # fmt: skip
 
 
 def _drawn(s: Starts, grid: TimeGrid) -> sp.csr_array:
@@ -277,6 +280,26 @@ def _begun_by(s: Starts, j: int, starts: Array, due_h: float) -> list[Part]:
 def _excused(j: int, inside: bool) -> list[Part]:
     groups = (BROKEN, MISSED) if inside else (BROKEN, MISSED, LATER)
     return [(group, [j], 1.0) for group in groups]
+
+
+def _hinted(s: Starts, size: int, grid: TimeGrid) -> Callable[[Mapping[str, Array]], Array | None]:
+    """Starts where a commitment first has the machine on that the next task may start with."""
+
+    def hinted(commitment: Mapping[str, Array]) -> Array | None:
+        starts, x = step_starts(grid), np.zeros(size)
+        for i, line in enumerate(s.lines):
+            if line.asset.id not in commitment:
+                return None
+            on, ready = commitment[line.asset.id] > 0.5, -INF
+            for j in np.flatnonzero(s.owner == i):
+                its, task = s.columns(int(j)), s.task_at(int(j))
+                found = np.flatnonzero(on[s.step[its]] & (starts[s.step[its]] >= ready + task.pause_h - EPS_H))
+                if found.size:
+                    x[its.start + found[0]] = 1.0
+                    ready = starts[s.step[its.start + found[0]]] + task.length_h
+        return x
+
+    return hinted
 
 
 def _reader(s: Starts, sizes: Sequence[int], grid: TimeGrid) -> Reader:

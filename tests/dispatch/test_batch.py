@@ -269,6 +269,24 @@ def test_what_was_announced_is_kept() -> None:
     assert np.flatnonzero(block.read(solved.x, {})["m"].decisions["start"])[0] == 8
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_a_plan_names_its_own_starts_as_a_hint(seed: int) -> None:
+    """The commitment of an optimal plan gives back the starts that made it, so that it can be repaired."""
+    rng = np.random.default_rng(seed)
+    fleet, states = [], {}
+    for i in range(2):
+        asset, states[f"m{i}"] = machine(random_params(rng), name=f"m{i}")
+        fleet.append(asset)
+    end = {a.id: EndValue(np.array([99.0]), np.array([150.0])) for a in fleet}
+    block = batch.block(fleet, context_of(QUARTERS, states, end_value=end))
+    solved = solve_block(block, [a.id for a in fleet], QUARTERS, rng.uniform(20.0, 120.0, 32))
+    known = {a: r.commitment for a, r in block.read(solved.x, {}).items()}
+    assert block.hinted is not None and block.hinted({}) is None
+    size = block.columns[0].size
+    assert solved.x[:size].sum() > 4.0
+    assert block.hinted(known)[:size] == pytest.approx(solved.x[:size], abs=1e-6)
+
+
 def test_a_new_production_day_begins_with_nothing_done() -> None:
     changes = {
         "day_begins": "03:00",
