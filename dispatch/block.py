@@ -14,7 +14,7 @@ x in [lower, upper], the objective is the sum of cost * x + offset, and money sp
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -117,6 +117,9 @@ class Block:
     offset: float = 0.0
     read: Reader = nothing_to_read
     headroom: Headroom | None = None
+    hinted: Callable[[Mapping[str, Array]], Array | None] | None = None
+    """The block's columns with the integers at known commitments (T,) by asset, None where they do not say; needed
+    where the integers are not one commitment per asset and step."""
 
 
 @dataclass(frozen=True)

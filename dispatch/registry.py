@@ -6,6 +6,7 @@ from typing import cast
 
 from dispatch.assets import (
     backup_battery,
+    batch,
     battery,
     building,
     chp,
@@ -27,6 +28,7 @@ KINDS: dict[str, Kind] = {
     "backup_battery": cast(Kind, backup_battery),
     "curtailable": cast(Kind, curtailable),
     "ev_fleet": cast(Kind, ev_fleet),
+    "batch": cast(Kind, batch),
     "fixed_load": cast(Kind, fixed_load),
     "price_elastic": cast(Kind, price_elastic),
     "chp": cast(Kind, chp),

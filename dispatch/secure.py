@@ -299,6 +299,12 @@ def hinted_integers(problem: Problem, hint: Mapping[str, Array]) -> Array | None
     """Columns with the integers at the hinted commitments, inside their bounds; None where one is missing."""
     x = np.zeros(problem.columns)
     for block, first in zip(problem.blocks, problem.column_start, strict=True):
+        if block.hinted is not None:
+            mine = block.hinted(hint)
+            if mine is None:
+                return None
+            x[first : first + mine.size] = mine
+            continue
         for group, start in groups(block, first):
             if not group.integer:
                 continue

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from dispatch.accounting import (
     backup_battery,
+    batch,
     battery,
     building,
     chp,
@@ -31,6 +32,7 @@ RULES: dict[str, Callable[[Sequence[Trace]], list[Costs]]] = {
     "thermal_store": alone(thermal_store.costs),
     "ev_fleet": alone(ev_fleet.costs),
     "thermal_unit": alone(thermal_unit.costs),
+    "batch": alone(batch.costs),
     "fixed_load": alone(fixed_load.costs),
     "process": process.costs,
     "building": alone(building.costs),

@@ -164,9 +164,20 @@ def _reader(fleet: Sequence[Asset], reserve: Array, sizes: Sequence[int]) -> Rea
 
 
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
-    """The load (T,) with the battery at rest."""
-    default: Array = -np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
-    return default
+    """The load (T,) and what fills the battery, at full power until it is full; at rest where its state is unknown."""
+    q: Params = asset.params
+    load = np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
+    drawn, full = load.copy(), q.soc_max * q.capacity_mwh
+    if state is None or not state.available:
+        return -drawn
+    content = min(max(state.stored_mwh, 0.0), q.capacity_mwh)
+    for t, h in enumerate(grid.hours):
+        content *= max(0.0, 1.0 - q.standing_loss_per_h * h)
+        room = max(0.0, full - content) / (h * q.charge_efficiency)
+        charge = min(q.power_mw, max(0.0, q.connection_mw - load[t]), room)
+        drawn[t] += charge
+        content += h * q.charge_efficiency * charge
+    return -drawn
 
 
 def window(params: Params) -> tuple[float, float] | None:
@@ -188,8 +199,9 @@ def merit_mw(
     asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
 ) -> Array:
     """Charging in the cheapest quarter of the steps, carrying the load in the dearest, where that pays, (T,)."""
+    load = np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
     q: Params = asset.params
     low, high = np.quantile(price_eur_per_mwh, 0.25), np.quantile(price_eur_per_mwh, 0.75)
     worth = high * q.charge_efficiency * q.discharge_efficiency - low > 2.0 * q.wear_eur_per_mwh
     charged = np.where(price_eur_per_mwh <= low, -q.power_mw, 0.0)
-    return np.asarray(default + worth * np.where(price_eur_per_mwh >= high, q.power_mw, charged), dtype=float)
+    return np.asarray(-load + worth * np.where(price_eur_per_mwh >= high, q.power_mw, charged), dtype=float)

@@ -276,8 +276,7 @@ def _reader(fleet: Sequence[Asset], d: Depots, grid: TimeGrid, sizes: Sequence[i
             if "balance" in duals:
                 value = -per_step(duals["balance"], mine) / np.maximum(per_step(np.ones(mine.size), mine), 1.0)
             fed = np.asarray(per_step(discharge, mine) > FED_MW, dtype=float)
-            on = fed if asset.params.discharge_mw > 0.0 else None
-            results[asset.id] = AssetResult(on, per_step(content, mine & lasting), value, told)
+            results[asset.id] = AssetResult(fed, per_step(content, mine & lasting), value, told)
         return results
 
     return read

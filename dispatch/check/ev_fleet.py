@@ -62,9 +62,9 @@ def recompute(plan: Plan) -> Recomputed:
     faults += beyond(name, "power_mw", plan.power_mw, fed - drawn, fed - drawn, TOLERANCE_MW)
     faults += beyond(name, "feeder", plan.power_mw, -q.feeder_mw, q.feeder_mw, TOLERANCE_MW)
     faults += beyond(name, "both directions", np.minimum(drawn, fed), 0.0, 0.0, TOLERANCE_MW)
-    if plan.on is not None:
-        feeding = np.asarray(fed > FED_MW, dtype=float)
-        faults += beyond(name, "commitment", plan.on, feeding, feeding, 1e-6)
+    feeding = np.asarray(fed > FED_MW, dtype=float)
+    faults += [Fault(name, "commitment", "missing")] if plan.on is None else []
+    faults += beyond(name, "commitment", feeding if plan.on is None else plan.on, feeding, feeding, 1e-6)
     faults += beyond(name, "unmet_mwh", plan.decision("unmet_mwh"), unmet, unmet, TOLERANCE_MWH)
     return Recomputed(stored, tuple(faults), {"unmet_mwh": (unmet, REPORTED_MWH)})
 

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from dispatch.check import (
     backup_battery,
+    batch,
     battery,
     building,
     chp,
@@ -27,6 +28,7 @@ RECOMPUTE: dict[str, Callable[[Sequence[Plan]], list[Recomputed]]] = {
     "backup_battery": alone(backup_battery.recompute),
     "curtailable": alone(curtailable.recompute),
     "ev_fleet": alone(ev_fleet.recompute),
+    "batch": alone(batch.recompute),
     "fixed_load": alone(fixed_load.recompute),
     "price_elastic": alone(price_elastic.recompute),
     "chp": alone(chp.recompute),

@@ -93,5 +93,4 @@ def _path(wish: Wish, stays: Sequence[Stay], drawn: Array, fed: Array, level: Ar
             last = int(np.searchsorted(edge, stay.end_h - EPS))
             decisions["unmet_mwh"][last] += max(0.0, stay.full_mwh - level[i, last])
     total = fed.sum(axis=0)
-    on = (total > FED_MW).astype(float) if wish.asset.params.discharge_mw > 0.0 else None
-    return Path(total - drawn.sum(axis=0), on, stored, decisions)
+    return Path(total - drawn.sum(axis=0), (total > FED_MW).astype(float), stored, decisions)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from dispatch.follow import (
     backup_battery,
+    batch,
     battery,
     building,
     chp,
@@ -28,6 +29,7 @@ RULES: dict[str, Callable[[Sequence[Wish]], list[Path]]] = {
     "backup_battery": alone(backup_battery.follow),
     "curtailable": alone(curtailable.follow),
     "ev_fleet": alone(ev_fleet.follow),
+    "batch": alone(batch.follow),
     "fixed_load": alone(fixed_load.follow),
     "price_elastic": alone(price_elastic.follow),
     "chp": alone(chp.follow),

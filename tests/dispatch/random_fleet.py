@@ -164,10 +164,30 @@ def _ev_fleet(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[
     return params, {}, {"stored_mwh": rng.uniform(0.0, 0.3)}
 
 
+def _batch(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:
+    """Jobs from 09:00 on; the oracles' grids begin at 10:00 local time. Nothing, one task or part of one is done."""
+    jobs, at = [], 180
+    for k in range(int(rng.integers(1, 4))):
+        pieces = [{"minutes": int(rng.choice([10, 20, 45])), "power_mw": rng.uniform(0.3, 2.5)} for _ in range(3)]
+        minutes, count = sum(p["minutes"] for p in pieces), int(rng.integers(1, 3))
+        last = at + count * (minutes + 30) + int(rng.integers(0, 200))
+        first, latest = (f"{(6 + m // 60) % 24:02}:{m % 60:02}" for m in (at, last))
+        jobs.append({"id": f"j{k}", "profile": pieces, "earliest": first, "latest": latest, "count": count,
+                     "missed_eur": rng.choice([30.0, 3000.0])})  # fmt: skip
+        at = last - int(rng.integers(0, 60))
+    params = {
+        "jobs": jobs, "turnaround_min": int(rng.choice([0, 10])), "setup_min": int(rng.choice([0, 30])),
+        "max_gap_min": int(rng.choice([15, 60])) if rng.random() < 0.6 else None, "break_eur": rng.uniform(50.0, 400.0),
+    }  # fmt: skip
+    first = sum(p["minutes"] / 60.0 * p["power_mw"] for p in jobs[0]["profile"])
+    share = rng.choice([0.0, 0.3, 0.8, 1.0, 1.5])
+    return params, {}, {"stored_mwh": first * share, "on": bool(share % 1.0)}
+
+
 MAKE: dict[str, Callable[[Rng, int], tuple[dict[str, Any], dict[str, Array], dict[str, Any]]]] = {
     "battery": _battery, "curtailable": _curtailable, "fixed_load": _fixed_load, "price_elastic": _price_elastic,
     "chp": _chp, "thermal_store": _thermal_store, "process": _process, "backup_battery": _backup_battery,
-    "ev_fleet": _ev_fleet, "thermal_unit": _thermal_unit, **SITE_LOADS,
+    "ev_fleet": _ev_fleet, "thermal_unit": _thermal_unit, "batch": _batch, **SITE_LOADS,
 }  # fmt: skip
 GRID_NAMES = sorted(GRIDS)
 

@@ -194,6 +194,16 @@ def test_following_restores_the_reserve_before_the_load_rises() -> None:
     assert schedule.power_mw[0, :12].min() < -0.6
 
 
+def test_left_alone_it_is_filled_and_then_kept_full() -> None:
+    """2 MWh of 4 are missing: 0.8 MW for 2 / 0.95 / 0.8 h = 2.632 h, then the load alone."""
+    grid, asset, context = one(2.0)
+    p = backup_battery.default_mw(asset, context.states["b"], context.inputs["b"], grid)
+    assert p[:10] == pytest.approx([-1.8] * 10) and p[11:] == pytest.approx([-1.0] * (grid.n - 11))
+    assert -(p + 1.0) @ grid.hours == pytest.approx(2.0 / 0.95)
+    out = replace(context.states["b"], available=False)
+    assert backup_battery.default_mw(asset, out, context.inputs["b"], grid) == pytest.approx(-1.0)
+
+
 def test_a_missing_load_is_a_gap() -> None:
     _, asset, context = one(1.0)
     with pytest.raises(DataGap, match="b/load_mw"):

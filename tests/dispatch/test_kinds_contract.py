@@ -69,6 +69,15 @@ SAMPLES = {
         ], "wear_eur_per_mwh": 20.0},
         {}, -0.6, 0.2, ("feeder_mw",), 0.4,
     ),
+    "batch": Sample(
+        {"jobs": [
+            {"id": "heat", "profile": [{"minutes": 10, "power_mw": 1.5}, {"minutes": 35, "power_mw": 3.0}], "count": 3,
+             "earliest": "22:00", "latest": "03:00", "missed_eur": 4000.0},
+            {"id": "roll", "profile": [{"minutes": 90, "power_mw": 1.0}], "earliest": "03:00", "latest": "04:00",
+             "missed_eur": 2000.0},
+        ], "turnaround_min": 10, "setup_min": 20, "max_gap_min": 30, "break_eur": 900.0},
+        {}, -3.0, 0.0, ("break_eur", "turnaround_min"), 0.4,
+    ),
     "curtailable": Sample(
         {"capacity_mw": 4.0, "kind_of": "pv", "s_rating_mva": 4.4},
         {"available_mw": wave(0.0, 3.8)}, 0.0, 4.0, ("capacity_mw", "s_rating_mva"),

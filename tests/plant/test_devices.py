@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tests.plant.running import SILO
 from vpp.plant.device import Order, State
-from vpp.plant.devices import backup, battery, chp, cooling, depot, generation, mill, price_taker
+from vpp.plant.devices import backup, batch, battery, chp, cooling, depot, generation, mill, price_taker
 
 H = 1 / 60
 NUMBERS = iter(range(1, 10**9))
@@ -249,7 +249,8 @@ def test_stations_keep_their_reserve_never_export_and_spare_the_connection(
         assert device.state.stored_mwh >= min(reserve, before) - 1e-9, "what is below the reserve is not sold"
         assert device.detail() == pytest.approx((load, reserve))
         if value is None:
-            assert device.state.power_mw == -load
+            most = max(0.0, min(0.4, 0.8 - load, (2.0 - before) / (0.95 * H)))
+            assert battery == pytest.approx(-most, abs=1e-9), "left alone it is filled"
 
 
 MIDNIGHT = 1468274400 // 60  # 2016-07-12 00:00 in Berlin, a Tuesday
@@ -305,3 +306,63 @@ def test_a_depot_that_starts_in_the_night_takes_its_content_for_the_cars_that_mu
         device.step(power(0.0), {}, MIDNIGHT + minute)
         unmet += device.detail()[1]
     assert unmet == pytest.approx(0.0, abs=1e-9)
+
+
+FURNACE = {
+    "day_begins": "00:00", "turnaround_min": 10, "setup_min": 20,
+    "jobs": [
+        {"id": "heat", "profile": [{"minutes": 5, "power_mw": 1.0}, {"minutes": 40, "power_mw": 3.0}], "count": 2,
+         "earliest": "00:30"},
+        {"id": "slab", "profile": [{"minutes": 20, "power_mw": 2.0}], "earliest": "01:00"},
+    ],
+}  # fmt: skip
+
+
+def furnace(failure: float = 0.0, **state: float) -> batch.Batch:
+    crew = mill.Crew(0, "crew", failure, 0.4)
+    return batch.Batch(batch.Params.model_validate(FURNACE), State(**{"minutes_in_state": 600, **state}), crew)
+
+
+def lived(device: batch.Batch, minutes: int, orders: dict[int, float], first: int = 0) -> list[float]:
+    """Consumption minute by minute from midnight on; an order holds until the next one."""
+    seen, order = [], None
+    for minute in range(first, first + minutes):
+        if minute in orders:
+            order = Order("on", orders[minute], next(NUMBERS))
+        device.step(order, {}, MIDNIGHT + minute)
+        seen.append(-device.state.power_mw)
+    return seen
+
+
+def test_a_furnace_left_alone_makes_everything_as_early_as_it_can() -> None:
+    device, steady = furnace(), furnace()
+    seen = lived(device, 240, {})
+    assert seen == [-steady.steady_mw({}, MIDNIGHT + m) for m in range(240)]
+    heat, rest = [1.0] * 5 + [3.0] * 40, [0.0] * 10
+    assert seen[:180] == [0.0] * 30 + heat + rest + heat + [0.0] * 30 + [2.0] * 20
+    assert device.state.stored_mwh == pytest.approx(2 * (5 + 120) / 60 + 40 / 60)
+    assert device.detail() == (3.0, 3.0)
+
+
+def test_a_heat_runs_through_and_an_order_starts_at_most_one() -> None:
+    """Asked at 00:45 and told to stop, it runs on; the order of 01:15 finds it running, that of 01:45 starts one."""
+    device = furnace()
+    seen = lived(device, 240, {0: 1.0, 1: 0.0, 45: 1.0, 46: 0.0, 75: 1.0, 105: 1.0, 120: 0.0})
+    assert seen[:45] == [0.0] * 45, "before its time nothing starts"
+    assert all(seen[45:90]) and not any(seen[90:105]) and all(seen[105:150]) and not any(seen[150:])
+
+
+def test_a_furnace_knows_how_far_it_is_and_begins_the_day_with_nothing() -> None:
+    device = furnace(stored_mwh=(5 + 60) / 60, on=True)
+    seen = lived(device, 40, {60: 0.0}, first=60)
+    assert seen == [3.0] * 20 + [0.0] * 20
+    lived(device, 1440 - 100, {}, first=100)
+    assert device.state.stored_mwh == pytest.approx(2 * (5 + 120) / 60 + 40 / 60)
+    lived(device, 1, {1440: 0.0}, first=1440)
+    assert device.state.stored_mwh == 0.0
+
+
+def test_a_crew_that_fails_starts_late() -> None:
+    device = furnace(failure=1.0)
+    seen = lived(device, 75, {0: 0.0, 45: 1.0})
+    assert 0 < next(m for m, mw in enumerate(seen[45:]) if mw) <= 9

@@ -15,11 +15,11 @@ from dispatch.secure import secure_plan
 from tests.service.conftest import ISSUED, Make, local
 from vpp.domain.errors import NotConverged, NotSolved
 from vpp.domain.schedule import DispatchRun, Solution
-from vpp.domain.stage import LADDER
+from vpp.domain.stage import LADDER, REAL_TIME
 from vpp.domain.time import Array
 from vpp.service import cascade
 from vpp.service.arbitrate import unkept
-from vpp.service.assemble import ALL_AT_DEFAULT, PRICE_TAKERS_TOGETHER, exposure_of, problem_of
+from vpp.service.assemble import ALL_AT_DEFAULT, PRICE_TAKERS_TOGETHER, context_of, exposure_of, problem_of
 from vpp.service.cascade import Candidate, committing, run_stage
 from vpp.service.desk import Desk
 from vpp.service.knowledge import gather
@@ -62,6 +62,15 @@ def candidates(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Candidate]]:
 
     monkeypatch.setattr(cascade, "_judged", kept)
     yield seen
+
+
+def test_kinds_are_told_how_little_a_mwh_can_be_worth(short: Situation) -> None:
+    """A surplus earns the price less the deviation; real time, which is convex, is told nothing."""
+    told = context_of(short).lowest_value_eur_per_mwh
+    price = short.price_eur_per_mwh
+    assert told == pytest.approx(price - short.deviation_factor * np.abs(price) - 0.01)
+    now = replace(short, stage=replace(short.stage, name=REAL_TIME))
+    assert context_of(now).lowest_value_eur_per_mwh is None
 
 
 def test_the_demo_days_plan_is_certified_clean(secured: Secured) -> None:

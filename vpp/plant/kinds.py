@@ -7,6 +7,7 @@ from typing import cast
 
 from vpp.plant.devices import (
     backup,
+    batch,
     battery,
     chp,
     cooling,
@@ -28,6 +29,7 @@ DEVICES: Mapping[str, DeviceKind] = {
     "backup_battery": cast(DeviceKind, backup),
     "curtailable": cast(DeviceKind, generation),
     "ev_fleet": cast(DeviceKind, depot),
+    "batch": cast(DeviceKind, batch),
     "fixed_load": cast(DeviceKind, fixed),
     "price_elastic": cast(DeviceKind, price_taker),
     "chp": cast(DeviceKind, chp),

@@ -2,7 +2,7 @@
 
 The stations share every power evenly. No export: d <= L. Their controllers keep what the present load takes in
 `reserve_h` hours, soc_min*N*E + reserve_h*L/eta_d, and do not discharge below it whoever asks. They draw no more
-than their connections carry. By default the batteries rest and the stations take their load. Energy-reservoir
+than their connections carry. By default the batteries are filled and then kept full. Energy-reservoir
 model as of the battery; reserve as in Yong et al., IEEE Trans. Smart Grid 12(5), 2021.
 """
 
@@ -59,7 +59,7 @@ class Backup:
         rated = p.count * p.site_power_mw
         room = max(0.0, p.soc_max * full - held) / (p.charge_efficiency * HOURS)
         spare = max(0.0, held - reserve) * p.discharge_efficiency / HOURS
-        wanted = order.value + load if order else 0.0
+        wanted = order.value + load if order else -rated
         most_in = min(rated, room, max(0.0, p.count * p.site_connection_mw - load))
         battery = clip(wanted, -most_in, min(rated, load, spare))
         flow = battery / p.discharge_efficiency if battery > 0.0 else battery * p.charge_efficiency
@@ -69,7 +69,7 @@ class Backup:
         self._told = (load, reserve)
 
     def steady_mw(self, inputs: Inputs, minute: int) -> float:
-        """The load."""
+        """The load, with full batteries."""
         return -max(inputs["load_mw"], 0.0)
 
     def detail(self) -> tuple[float, ...]:
