@@ -25,7 +25,6 @@ def follow(wish: Wish) -> Path:
     for t in range(wish.grid.n):
         least = clip(room.power_to(content, floor[t], t), 0.0, q.max_power_mw)
         most = clip(room.power_to(content, ceiling[t], t), 0.0, q.max_power_mw)
-        used[t] = min(clip(wanted[t], least, most), q.max_power_mw) if wish.state.available else least
-        used[t] = min(used[t], q.max_power_mw)
+        used[t] = clip(wanted[t], least, most) if wish.state.available else least
         content = stored[t] = room.after(content, used[t], t)
     return Path(-used, stored_mwh=stored, decisions={"indoor_c": room.indoor(stored)})

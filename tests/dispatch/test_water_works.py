@@ -71,6 +71,15 @@ def run(fleet: list[Asset], context: Context, price: np.ndarray) -> SimpleNamesp
     return SimpleNamespace(**found._asdict(), results=block.read(found.x, found.duals))
 
 
+def with_commitment(seed: int, fleet: list[Asset], context: Context) -> Context:
+    """Some steps fixed to a plan made for another price, as a stage above would."""
+    rng = np.random.default_rng(seed + 1000)
+    above = run(fleet, context, rng.uniform(0.0, 160.0, context.grid.n)).results
+    told = {a.id: rng.uniform(size=context.grid.n) < 0.4 for a in fleet}
+    fixed = {k: np.where(known, above[k].commitment, -1).astype(np.int8) for k, known in told.items()}
+    return replace(context, committed=fixed)
+
+
 def basin(model: Any, i: int, a: Asset, context: Context, price: np.ndarray) -> Any:
     """Balance, power and money of one line; the last content stays behind as `model.content[i, last]`."""
     grid, q, begin, money = context.grid, a.params, context.states[a.id], 0.0
@@ -84,7 +93,8 @@ def basin(model: Any, i: int, a: Asset, context: Context, price: np.ndarray) -> 
         model.rules.add(p >= q.min_power_mw * model.on[i, t])
         model.rules.add(p <= q.max_power_mw * model.on[i, t])
         was_on = int(begin.on) if t == 0 else model.on[i, t - 1]
-        model.rules.add(before >= q.recovered_share * q.capacity_mwh * (was_on - model.on[i, t]))
+        if context.committed.get(a.id, {t: -1})[t] != 0:
+            model.rules.add(before >= q.recovered_share * q.capacity_mwh * (was_on - model.on[i, t]))
         money += price[t] * h * p + q.start_cost_eur * model.start[i, t]
         money += PENALTY * (model.lacking[i, t] + model.wasted[i, t])
         before = model.content[i, t]
@@ -94,31 +104,38 @@ def basin(model: Any, i: int, a: Asset, context: Context, price: np.ndarray) -> 
     return money - end_worth(model, f"end{i}", context.end_value[a.id], before, 0.0)
 
 
-def pauses(model: Any, i: int, a: Asset, context: Context) -> None:
-    """Whenever all of a stretch longer than the longest pause would be off, one of its steps is not."""
-    grid, q, begin = context.grid, a.params, context.states[a.id]
+def pauses(model: Any, i: int, a: Asset, context: Context) -> Any:
+    """Whenever all of a stretch longer than the longest pause would be off, one of its steps is not.
+
+    A line that has been ordered off may be late at a price.
+    """
+    grid, q, begin, money = context.grid, a.params, context.states[a.id], 0.0
+    ordered_off = (context.committed.get(a.id, np.full(grid.n, -1)) == 0).any()
     if q.longest_pause_h is None:
-        return
+        return money
     for last in range(grid.n):
+        late = model.overdue[i, last] if ordered_off else 0.0
+        money += PENALTY * q.max_power_mw * grid.minutes[last] / 60 * late
         length = 0.0
         for first in range(last, -1, -1):
             length += grid.minutes[first] / 60
             before = begin.minutes_in_state / 60 if first == 0 and not begin.on else 0.0
             if length + before > q.longest_pause_h + 1e-9:
-                model.rules.add(sum(model.on[i, t] for t in range(first, last + 1)) >= 1)
+                model.rules.add(sum(model.on[i, t] for t in range(first, last + 1)) + late >= 1)
+    return money
 
 
 def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
     grid, n = context.grid, len(fleet)
     model = pyo.ConcreteModel()
     add_machines(model, n, grid.n)
-    for name in ("p", "content", "lacking", "wasted"):
+    for name in ("p", "content", "lacking", "wasted", "overdue"):
         setattr(model, name, pyo.Var(range(n), range(grid.n), domain=pyo.NonNegativeReals))
     money: Any = 0.0
     for i, a in enumerate(fleet):
-        free = np.full(grid.n, -1)
-        minimum_times(model, i, context.states[a.id], grid, 60 * a.params.recovery_h, 0.0, free)
-        pauses(model, i, a, context)
+        fixed = context.committed.get(a.id, np.full(grid.n, -1))
+        minimum_times(model, i, context.states[a.id], grid, 60 * a.params.recovery_h, 0.0, fixed)
+        money += pauses(model, i, a, context)
         money += basin(model, i, a, context, price)
     model.objective = pyo.Objective(expr=money)
     return solve(model)
@@ -128,6 +145,13 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
 @pytest.mark.parametrize(("seed", "name"), [*enumerate(GRIDS), *((k + 20, g) for k, g in enumerate(GRIDS))])
 def test_equals_the_literal_model(seed: int, name: str, with_end: bool) -> None:
     fleet, context, price = random_case(seed, GRIDS[name], with_end)
+    assert run(fleet, context, price).objective == pytest.approx(oracle(fleet, context, price), rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize(("seed", "name"), [(k + 40, g) for k, g in enumerate([*GRIDS, *GRIDS])])
+def test_equals_the_literal_model_under_a_commitment_from_above(seed: int, name: str) -> None:
+    fleet, context, price = random_case(seed, GRIDS[name], True)
+    context = with_commitment(seed, fleet, context)
     assert run(fleet, context, price).objective == pytest.approx(oracle(fleet, context, price), rel=1e-6, abs=1e-6)
 
 
