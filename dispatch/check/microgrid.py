@@ -1,9 +1,10 @@
 """Microgrid, recomputed from its members' powers: the exchange inside its limits, none at all while it islands.
 
--import (1 - separate) <= sum of P + unserved - unused <= export (1 - separate)
+-import (1 - separate) <= sum of P <= export (1 - separate)
 
 Announced outages separate it; it islands by itself only where it may, for shortest_island_h at least and
-islands_per_day times a day at most. A plan that tells nothing of it islands where it must and sheds nothing.
+islands_per_day times a day at most. A plan that tells nothing of it islands where it must. What a plan prices as
+unserved or unused is no excuse: no device sheds it.
 """
 
 from __future__ import annotations
@@ -26,13 +27,10 @@ def recompute(terms: Any, members: Sequence[str], schedule: Schedule) -> list[Fa
     grid, name = schedule.grid, terms.id
     told: Mapping[str, Array] = schedule.products.get(name, {})
     must = np.array([any(_touches(o, grid, t) for o in terms.outages) for t in range(grid.n)], dtype=float)
-    separate, none = np.asarray(told.get("separate", must), dtype=float), np.zeros(grid.n)
-    unserved, unused = (np.asarray(told.get(k, none), dtype=float) for k in ("unserved_mw", "unused_mw"))
+    separate = np.asarray(told.get("separate", must), dtype=float)
     faults = beyond(name, "separate", separate, must, np.maximum(must, float(terms.may_island)), 1e-6)
     faults += beyond(name, "separate", np.minimum(np.abs(separate), np.abs(separate - 1.0)), 0.0, 0.0, 1e-6)
-    for label, value in (("unserved_mw", unserved), ("unused_mw", unused)):
-        faults += beyond(name, label, value, 0.0, np.inf, TOLERANCE_MW)
-    exchange = sum((schedule.power_of(m) for m in members), none) + unserved - unused
+    exchange = sum((schedule.power_of(m) for m in members), np.zeros(grid.n))
     closed, tolerance = 1.0 - np.round(separate), TOLERANCE_MW * max(1, len(members))
     faults += beyond(name, "exchange_mw", exchange, -terms.import_mw * closed, terms.export_mw * closed, tolerance)
     return faults + _islands(terms, grid, separate > 0.5, must > 0.5)

@@ -89,13 +89,16 @@ class Terms(ContractTerms):
 
 
 def microgrid(
-    terms: Terms, members: Sequence[str], asset_ids: Sequence[str], grid: TimeGrid, separate: Array | None = None
-) -> Block:
+    terms: Terms, members: Sequence[str], asset_ids: Sequence[str], grid: TimeGrid, separate: Array | None = None,
+    integers: bool = True,
+) -> Block:  # fmt: skip
     """The exchange of `members`; `separate` (T,) is 0 or 1 where the stage above has decided and NaN where it is free.
 
-    Columns separate, begun, unserved_mw, unused_mw, (1, T) each; separate is integer where something is free.
+    Columns separate, begun, unserved_mw, unused_mw, (1, T) each; separate is integer where something is free. Without
+    `integers`, in a convex stage, it islands only where it must.
     """
     lower, upper = _decided(terms, grid, separate)
+    upper = upper if integers else lower
     shape, excess = (1, grid.n), terms.excess_eur_per_mwh * grid.hours
     free, island = bool((lower < upper).any()), terms.island_eur_per_h * grid.hours
     columns = (
@@ -155,8 +158,10 @@ def _reader(contract: str, steps: int) -> Reader:
 
 def blocks(trade: Trade) -> list[Block]:
     """One block a microgrid."""
-    found = trade.of(NAME)
-    return [microgrid(c.terms, c.assets, trade.asset_ids, trade.grid, c.known.get("separate")) for c in found]
+    ids, grid = trade.asset_ids, trade.grid
+    return [
+        microgrid(c.terms, c.assets, ids, grid, c.known.get("separate"), trade.integers) for c in trade.of(NAME)
+    ]  # fmt: skip
 
 
 def limits(contract: Contract, grid: TimeGrid) -> tuple[Array, Array]:

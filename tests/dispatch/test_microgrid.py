@@ -15,9 +15,10 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dispatch.accounting import microgrid as accounting
-from dispatch.check import check_schedule
+from dispatch.check import check_contracts, check_schedule
 from dispatch.check import microgrid as check
 from dispatch.follow.group import Group, follow_in_groups
+from dispatch.ladder import last_good, merit_order
 from dispatch.problem import assemble, columns_of, cost_terms, read_schedule
 from dispatch.product import Contract, Trade
 from dispatch.products import microgrid
@@ -163,7 +164,11 @@ def test_limits_are_held_and_the_check_agrees(seed: int, name: str, paid: bool) 
     assert found.separate[first] == pytest.approx(1.0)
     balance, closed = exchange + told["unserved_mw"] - told["unused_mw"], 1.0 - np.rint(found.separate)
     assert np.all(balance <= 0.4 * closed + 1e-5) and np.all(balance >= -0.6 * closed - 1e-5)
-    assert check.recompute(definition, members, found.schedule) == []
+    shedding = (told["unserved_mw"] + told["unused_mw"]).max() > 1e-3
+    contract = Contract("microgrid", definition, members)
+    faults = check_contracts([contract], fleet.assets, fleet.states, fleet.inputs, found.schedule)
+    named = {f.field for f in faults}
+    assert named == ({"exchange_mw"} if shedding else set())
     spent = accounting.costs(definition, grid, exchange, np.rint(found.separate))
     for term, money in spent.items():
         if term != "penalties":
@@ -214,6 +219,9 @@ def test_it_islands_by_itself_where_somebody_pays_for_it() -> None:
         definition = terms(may_island=True, island_eur_per_h=pays, shortest_island_h=1.0)
         found = plan(fleet, definition, ("cells", "pv", "load"), price)
         assert bool(found.separate.max() > 0.5) is islands
+    definition = terms(may_island=True, island_eur_per_h=-400.0)
+    convex = microgrid.microgrid(definition, ("cells",), ("cells",), grid, integers=False)
+    assert not any(c.integer for c in convex.columns) and not np.asarray(convex.columns[0].upper).any()
     above = np.where(np.arange(grid.n) < 4, 1.0, np.nan)
     held = plan(fleet, terms(may_island=True, island_eur_per_h=400.0), ("cells", "pv", "load"), price, separate=above)
     assert np.rint(held.separate).tolist() == [1.0] * 4 + [0.0] * 16
@@ -231,13 +239,12 @@ def fixed(power: Sequence[float], told: dict[str, Sequence[float]], minutes: int
         ([0.4, -0.6], {"separate": [0, 0]}, None),
         ([0.41, -0.6], {"separate": [0, 0]}, "exchange_mw"),
         ([0.4, -0.61], {"separate": [0, 0]}, "exchange_mw"),
-        ([0.5, -0.7], {"separate": [0, 0], "unused_mw": [0.1, 0.0], "unserved_mw": [0.0, 0.1]}, None),
+        ([0.5, -0.6], {"separate": [0, 0], "unused_mw": [0.1, 0.0], "unserved_mw": [0.0, 0.0]}, "exchange_mw"),
         ([0.0, 0.0, 0.0], {"separate": [1, 1, 0]}, None),
         ([0.1, 0.0, 0.0], {"separate": [1, 1, 0]}, "exchange_mw"),
         ([0.0, 0.0], {"separate": [0.5, 0]}, "separate"),
         ([0.0, 0.0], {"separate": [1, 0]}, "shortest_island_h"),
         ([0.0] * 6, {"separate": [1, 1, 0, 0, 1, 1]}, "islands_per_day"),
-        ([0.3, -0.2], {"separate": [0, 0], "unserved_mw": [-0.1, 0.0]}, "unserved_mw"),
         ([0.41, 0.0], {}, "exchange_mw"),
     ],
 )  # fmt: skip
@@ -304,3 +311,18 @@ def test_a_group_takes_from_one_member_after_the_other() -> None:
 def test_bad_terms_are_named(changes: dict[str, Any], reason: str) -> None:
     with pytest.raises(ValidationError, match=reason):
         terms(**changes)
+
+
+def test_the_rungs_below_the_optimum_keep_the_connection() -> None:
+    """Without a solver, the cells charge in the cheapest hours only as far as the connection allows."""
+    grid = GRIDS["quarters"]
+    fleet = small(4, grid)
+    night = {**fleet.inputs, "pv": {"available_mw": np.zeros(grid.n)}, "load": {"load_mw": np.full(grid.n, 0.3)}}
+    price = np.where(np.arange(grid.n) < 8, 5.0, 90.0)
+    members = ("cells", "pv", "load")
+    group = Group(members, *microgrid.limits(Contract("microgrid", terms(), members), grid))
+    free, held = (merit_order(fleet.assets, fleet.states, night, grid, price, {}, g) for g in ((), (group,)))
+    again = last_good(free, fleet.assets, fleet.states, night, grid, {}, (group,))
+    for schedule, least_mw in ((free, -1.1), (held, -0.6), (again, -0.6)):
+        exchange = np.sum([schedule.power_of(m) for m in members], axis=0)
+        assert exchange.min() == pytest.approx(least_mw, abs=1e-6)
