@@ -28,6 +28,7 @@ times of D. Rajan and S. Takriti, IBM Research Report RC23628, 2005.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import pairwise
 
@@ -39,6 +40,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validato
 from dispatch.block import INF, AssetResult, Block, Columns, Reader, Rows, eye, previous, stack
 from dispatch.problem import group_rows
 from dispatch.product import Contract, ContractTerms, Trade
+from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "microgrid"
@@ -162,6 +164,15 @@ def blocks(trade: Trade) -> list[Block]:
     return [
         microgrid(c.terms, c.assets, ids, grid, c.known.get("separate"), trade.integers) for c in trade.of(NAME)
     ]  # fmt: skip
+
+
+def as_planned(contract: Contract, upper: Schedule, grid: TimeGrid) -> Contract:
+    """The contract with the islands that the stage above has planned; free where its schedule says nothing."""
+    told = upper.products.get(contract.id, {}).get("separate")
+    if told is None:
+        return contract
+    separate = np.rint(grid.sample(upper.grid, np.asarray(told)))
+    return replace(contract, known={**contract.known, "separate": separate})
 
 
 def limits(contract: Contract, grid: TimeGrid) -> tuple[Array, Array]:

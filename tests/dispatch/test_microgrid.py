@@ -326,3 +326,19 @@ def test_the_rungs_below_the_optimum_keep_the_connection() -> None:
     for schedule, least_mw in ((free, -1.1), (held, -0.6), (again, -0.6)):
         exchange = np.sum([schedule.power_of(m) for m in members], axis=0)
         assert exchange.min() == pytest.approx(least_mw, abs=1e-6)
+
+
+def test_the_next_stage_islands_as_planned() -> None:
+    """Minutes of a plan in quarters: the planned island holds, and what lies beyond the plan is free."""
+    grid = GRIDS["quarters"]
+    told = np.where(np.arange(grid.n) < 2, 1.0, 0.0)
+    upper = Schedule(("x",), grid, np.zeros((1, grid.n)), np.zeros((1, grid.n)), products={"mg": {"separate": told}})
+    contract = Contract("microgrid", terms(may_island=True, island_eur_per_h=-9.0), ("x",))
+    minutes = TimeGrid.uniform(grid.edges[1], timedelta(minutes=5), 6)
+    planned = microgrid.as_planned(contract, upper, minutes)
+    assert planned.known["separate"].tolist() == [1.0] * 3 + [0.0] * 3
+    low, high = microgrid.limits(planned, minutes)
+    assert low.tolist() == [0.0] * 3 + [-0.6] * 3 and high.tolist() == [0.0] * 3 + [0.4] * 3
+    beyond = TimeGrid.uniform(grid.edges[-2], timedelta(minutes=15), 2)
+    assert np.isnan(microgrid.as_planned(contract, upper, beyond).known["separate"][1])
+    assert microgrid.as_planned(contract, replace(upper, products={}), minutes) is contract
