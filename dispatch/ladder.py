@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from dispatch.block import INF
-from dispatch.follow import follow
+from dispatch.follow.group import Group, follow_in_groups
 from dispatch.registry import KINDS
 from dispatch.wish import Wish
 from vpp.domain.portfolio import Asset, AssetState
@@ -30,13 +30,13 @@ def _defaults(assets: Sequence[Asset], states: Mapping[str, AssetState], inputs:
 
 def _followed(
     assets: Sequence[Asset], states: Mapping[str, AssetState], inputs: Inputs, grid: TimeGrid,
-    wishes: Sequence[Array], limits: Limits, hold_store: bool = False,
+    wishes: Sequence[Array], limits: Limits, groups: Sequence[Group] = (), hold_store: bool = False,
 ) -> Schedule:  # fmt: skip
     found = []
     for asset, wish in zip(assets, wishes, strict=True):
         low, high = limits.get(asset.id, (-INF, INF))
         found.append(Wish(asset, states[asset.id], grid, wish, inputs[asset.id], low, high, hold_store))
-    return follow(found)
+    return follow_in_groups(found, groups)
 
 
 def device_default(
@@ -53,6 +53,7 @@ def last_good(
     inputs: Inputs,
     grid: TimeGrid,
     limits: Limits,
+    groups: Sequence[Group] = (),
 ) -> Schedule:
     """The last schedule over today's grid; where it has ended, the defaults, and prices that ask for nothing."""
     planned = dict(zip(last.asset_ids, grid.sample(last.grid, last.power_mw), strict=True))
@@ -61,7 +62,7 @@ def last_good(
         wish = planned.get(asset.id, np.full(grid.n, np.nan))
         ended = ~np.isfinite(wish)
         wishes.append(np.where(ended & (KINDS[asset.kind].CONTROL != "price"), default, wish))
-    return _followed(assets, states, inputs, grid, wishes, limits)
+    return _followed(assets, states, inputs, grid, wishes, limits, groups)
 
 
 def merit_order(
@@ -71,6 +72,7 @@ def merit_order(
     grid: TimeGrid,
     price_eur_per_mwh: Array,
     limits: Limits,
+    groups: Sequence[Group] = (),
 ) -> Schedule:
     """Every asset by its own marginal cost against the price."""
     defaults = _defaults(assets, states, inputs, grid)
@@ -78,4 +80,4 @@ def merit_order(
         KINDS[asset.kind].merit_mw(asset, default, inputs[asset.id], grid, price_eur_per_mwh)
         for asset, default in zip(assets, defaults, strict=True)
     ]
-    return _followed(assets, states, inputs, grid, wishes, limits)
+    return _followed(assets, states, inputs, grid, wishes, limits, groups)

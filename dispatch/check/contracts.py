@@ -2,6 +2,7 @@
 
     connection limit  -import_mw <= sum_i P_i <= export_mw
     demand charge     peak = max(already, expected, quarter-hour means of -sum_i P_i in the billing period)
+    microgrid         -import_mw (1 - separate) <= sum_i P_i <= export_mw (1 - separate)
     reserve           sum of the shares = sold - short in every interval, sold = firm where the gate has closed,
                       shares constant in an interval and held by nobody but the contract's assets; every share can
                       be delivered: see `dispatch.check.calls`
@@ -16,6 +17,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from dispatch.check import microgrid
 from dispatch.check.calls import Share, undeliverable
 from dispatch.check.tools import TOLERANCE_MW, Plan, beyond
 from dispatch.check.whole import plans, recompute
@@ -109,9 +111,14 @@ def _reserve(contract: Bound, schedule: Schedule, checked: Collection[str]) -> l
     return faults
 
 
+def _microgrid(contract: Bound, schedule: Schedule, checked: Collection[str]) -> list[Fault]:
+    return microgrid.recompute(contract.terms, contract.assets, schedule)
+
+
 RULES: dict[str, Callable[[Bound, Schedule, Collection[str]], list[Fault]]] = {
     "connection_limit": _connection_limit,
     "demand_charge": _demand_charge,
+    "microgrid": _microgrid,
     "reserve": _reserve,
 }
 

@@ -13,12 +13,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
 import scipy.sparse as sp
 from pydantic import Field, model_validator
 
 from dispatch.block import INF, AssetResult, Block, Columns, Reader, Rows, eye, stack
 from dispatch.problem import group_rows
-from dispatch.product import ContractTerms, Trade
+from dispatch.product import Contract, ContractTerms, Trade
 from vpp.domain.time import Array, TimeGrid
 
 NAME = "connection_limit"
@@ -64,6 +65,13 @@ def _reader(contract: str, labels: Sequence[str], steps: int) -> Reader:
         return {contract: AssetResult(decisions=dict(zip(labels, parts, strict=True)))}
 
     return read
+
+
+def limits(contract: Contract, grid: TimeGrid) -> tuple[Array, Array]:
+    """(lower, upper) net injection (T,) of the contract's assets; infinite where a side has no limit."""
+    q: Terms = contract.terms
+    least, most = -INF if q.import_mw is None else -q.import_mw, INF if q.export_mw is None else q.export_mw
+    return np.full(grid.n, least), np.full(grid.n, most)
 
 
 def blocks(trade: Trade) -> list[Block]:

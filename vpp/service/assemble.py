@@ -7,8 +7,10 @@ import scipy.sparse as sp
 
 from dispatch.block import Block, Context
 from dispatch.exposure import Case, Exposure, Scenarios
+from dispatch.follow.group import Group
 from dispatch.problem import Problem, assemble, limit_block
 from dispatch.product import Trade
+from dispatch.products import connection_limit, microgrid
 from dispatch.products.energy import deviation_prices
 from dispatch.products.registry import PRODUCTS
 from dispatch.registry import KINDS
@@ -52,6 +54,14 @@ def blocks(s: Situation) -> list[Block]:
     )  # fmt: skip
     found += [block for product in PRODUCTS.values() for block in product.blocks(trade)]
     return found + ([limit_block(ids, s.grid, s.limits)] if s.limits else [])
+
+
+def groups_of(s: Situation) -> tuple[Group, ...]:
+    """The connections whose sums the lower rungs must keep."""
+    limits = {connection_limit.NAME: connection_limit.limits, microgrid.NAME: microgrid.limits}
+    return tuple(
+        Group(c.assets, *limits[c.product](c, s.grid)) for c in s.contracts if c.product in limits and c.assets
+    )  # fmt: skip
 
 
 def _given(asset_id: str, mw: Array) -> Block:

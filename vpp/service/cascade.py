@@ -24,7 +24,7 @@ from vpp.domain.errors import Fault, VppError
 from vpp.domain.network import Certificate, Network
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.time import Array
-from vpp.service.assemble import exposure_of, problem_of, scenarios_of
+from vpp.service.assemble import exposure_of, groups_of, problem_of, scenarios_of
 from vpp.service.situation import Situation
 
 log = logging.getLogger(__name__)
@@ -103,7 +103,7 @@ def run_stage(
 
 def _rungs(s: Situation, exposure: Exposure | None, solve: Solve) -> Iterator[tuple[str, Rung]]:
     assets, states, inputs, grid = s.portfolio.assets, s.states, s.inputs, s.grid
-    last, price, limits = s.last, s.price_eur_per_mwh, s.limits
+    last, price, limits, groups = s.last, s.price_eur_per_mwh, s.limits, groups_of(s)
 
     def optimal() -> Made:
         solution = solve(s, exposure)
@@ -111,8 +111,8 @@ def _rungs(s: Situation, exposure: Exposure | None, solve: Solve) -> Iterator[tu
 
     yield "optimal", optimal
     if last is not None:
-        yield "last_good", lambda: (last_good(last, assets, states, inputs, grid, limits), None)
-    yield "merit_order", lambda: (merit_order(assets, states, inputs, grid, price, limits), None)
+        yield "last_good", lambda: (last_good(last, assets, states, inputs, grid, limits, groups), None)
+    yield "merit_order", lambda: (merit_order(assets, states, inputs, grid, price, limits, groups), None)
     yield "device_default", lambda: (device_default(assets, states, inputs, grid), None)
 
 

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from dispatch.product import Contract
+from dispatch.products import microgrid
 from dispatch.products.reserve import decision
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to, local_midnight, local_time
@@ -31,7 +32,10 @@ def contracts_over(system: System, grid: TimeGrid, now: datetime, purpose: str) 
 def without_given(
     contracts: tuple[Contract, ...], given: Mapping[str, Array], upper: Schedule, grid: TimeGrid
 ) -> tuple[Contract, ...]:
-    """The contracts for a stage that does not decide on the assets `given`: their share of a reserve is `upper`'s."""
+    """The contracts for a stage that does not decide on the assets `given`: their share of a reserve is `upper`'s.
+
+    A microgrid islands as `upper` has planned it.
+    """
     found = []
     for c in contracts:
         if c.product == "reserve":
@@ -42,6 +46,8 @@ def without_given(
                 if held is not None:
                     firm = np.maximum(firm - np.nan_to_num(grid.sample(upper.grid, np.asarray(held))), 0.0)
             c = replace(c, assets=tuple(a for a in c.assets if a not in given), known={**c.known, "firm_mw": firm})
+        elif c.product == microgrid.NAME:
+            c = microgrid.as_planned(c, upper, grid)
         found.append(c)
     return tuple(found)
 
