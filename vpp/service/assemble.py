@@ -14,8 +14,10 @@ from dispatch.products.dr_call import dr_call
 from dispatch.products.energy import deviation_prices, position_energy
 from dispatch.products.grid_fee import grid_fee
 from dispatch.registry import KINDS
+from vpp.domain.errors import Fault
 from vpp.domain.network import Network
 from vpp.domain.stage import REAL_TIME
+from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array
 from vpp.service.situation import Call, GridSide, Situation, UnitPosition
 
@@ -78,10 +80,25 @@ def _order(s: Situation, call: Call, ids: Sequence[str]) -> Block:
 
 
 def problem_of(s: Situation) -> Problem:
-    """The whole sparse model of one stage run."""
+    """The whole sparse model of one stage run, the operator's rules included."""
     ids = asset_ids(s)
     extra = [limit_rows(ids, s.grid, s.limits)] if s.limits else []
-    return assemble(s.grid, ids, blocks(s), extra)
+    problem = assemble(s.grid, ids, blocks(s), extra)
+    if s.rules is None:
+        return problem
+    from dispatch.solvers.pyomo_door import join_rules
+
+    return join_rules(problem, s.rules, s.portfolio.zone, s.portfolio.assets, s.states)
+
+
+def rule_faults(s: Situation, schedule: Schedule) -> list[Fault]:
+    """The operator's rules that a schedule breaks, of those about an asset that this stage decides on."""
+    if s.rules is None:
+        return []
+    from dispatch.solvers.pyomo_door import broken_rules
+
+    decided = [a.id for a in s.dispatched]
+    return broken_rules(s.rules, s.portfolio.zone, s.portfolio.assets, s.states, schedule, decided)
 
 
 def incidence(s: Situation, network: Network) -> sp.csr_array:

@@ -24,7 +24,7 @@ from vpp.domain.errors import Fault, VppError
 from vpp.domain.network import Certificate, Network
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.time import Array
-from vpp.service.assemble import exposure_of, problem_of, scenarios_of
+from vpp.service.assemble import exposure_of, problem_of, rule_faults, scenarios_of
 from vpp.service.situation import Situation
 
 log = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def _judged(
     exposure: Exposure | None,
     reference_steps: slice | None,
 ) -> Candidate:
-    faults = check_schedule(s.dispatched, s.states, s.inputs, schedule)
+    faults = [*check_schedule(s.dispatched, s.states, s.inputs, schedule), *rule_faults(s, schedule)]
     certificate = None
     if s.grid_side is not None and exposure is not None:
         try:

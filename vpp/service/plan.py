@@ -21,7 +21,7 @@ from vpp.domain.portfolio import AssetState
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD
 from vpp.domain.time import QUARTER, TimeGrid, local_time, rfc3339, utc
-from vpp.service.assemble import exposure_of
+from vpp.service.assemble import exposure_of, rule_faults
 from vpp.service.bootstrap import load_stated, open_system
 from vpp.service.cascade import committing, run_stage
 from vpp.service.desk import PLAN
@@ -189,7 +189,7 @@ def check_plan(system: System, issued: datetime, plan: PlanFile) -> list[str]:
         return [f"plan/times: end at {rfc3339(schedule.grid.end)} instead of {rfc3339(s.grid.end)}"]
     found = [str(f) for f in _state_faults(plan, states)]
     found += [str(f) for f in check_schedule(system.portfolio.assets, states, s.inputs, schedule)]
-    found += [str(f) for f in [*_reactive_faults(plan, s), *_limit_faults(schedule, s)]]
+    found += [str(f) for f in [*_reactive_faults(plan, s), *_limit_faults(schedule, s), *rule_faults(s, schedule)]]
     exposure = exposure_of(s)
     if s.grid_side is not None and exposure is not None:
         certificate = certify(schedule.power_mw, s.grid_side.network, exposure, None, s.grid)

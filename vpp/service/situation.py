@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatch.block import EndValue
+from dispatch.rules import RuleFile
 from vpp.domain.forecast import Forecast
 from vpp.domain.network import Network
 from vpp.domain.portfolio import Asset, AssetState, Portfolio
@@ -99,6 +100,7 @@ class Situation:
     grid_side: GridSide | None = None
     given_mw: Mapping[str, Array] = field(default_factory=dict)
     """Injections (T,) of assets this stage does not decide on."""
+    rules: RuleFile | None = None
 
     @property
     def dispatched(self) -> tuple[Asset, ...]:
@@ -119,6 +121,8 @@ class Situation:
         _named(h, "given", self.given_mw)
         if self.grid_side is not None:
             h.update(repr(self.grid_side.network.taps).encode() + self.grid_side.q_ratio.tobytes())
+        if self.rules is not None:
+            h.update(self.rules.digest.encode())
         if self.last is not None:
             h.update(f"{self.last.asset_ids}{self.last.grid}".encode() + self.last.power_mw.tobytes())
             _named(h, "last", self.last.commitment)

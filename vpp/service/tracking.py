@@ -94,6 +94,7 @@ def observe(
         end_value=end_values(system, grid, upper), committed=_commitments(portfolio.assets, grid, upper),
         limits={a: window for a, window in limits.items() if a not in given}, calls=calls,
         last=last.schedule if last else upper, grid_side=system.grid_side(now), given_mw=given,
+        rules=system.loaded.rules,
     )  # fmt: skip
 
 

@@ -1,0 +1,116 @@
+"""Where an operator's names live in the stacked problem: (asset, what, step) -> column, injection or constant.
+
+Power is the asset's net injection, whatever columns make it. Commitment and content are the columns that
+the block's own reader reports them from, found by reading three made-up points,
+
+    r(0) = offset,   r(1) = offset + factor,   r(x) = offset + factor * x[j]  with  x[j] = j + 1,
+
+so a rule speaks of exactly what a schedule says, for kinds that share a store too. An asset that this
+stage does not decide on is a constant: its given power, and on where that is not zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from dispatch.block import AssetResult, Block
+from dispatch.problem import Problem, groups
+from dispatch.rules import Faulty
+from vpp.domain.time import Array
+
+RUNS_MW = 1e-3
+EXACT = 1e-6
+
+
+@dataclass(frozen=True)
+class Place:
+    """`value` = constant + factor * (column, or injection at index, or nothing)."""
+
+    factor: float = 0.0
+    column: int | None = None
+    injection: int | None = None
+    constant: float = 0.0
+
+
+@dataclass
+class Places:
+    """Places in one problem, found when they are first asked for."""
+
+    problem: Problem
+    _reported: dict[tuple[str, str], tuple[Array, Array, Array]] = field(default_factory=dict)
+    _probed: set[str] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self._position = {a: i for i, a in enumerate(self.problem.asset_ids)}
+        self._owner = {a: k for k, block in enumerate(self.problem.blocks) for a in block.assets}
+
+    def of(self, asset: str, what: str, t: int) -> Place:
+        """The place of a name. Raises Faulty where the asset has no such quantity here."""
+        if what == "power_mw":
+            return Place(1.0, injection=self._position[asset] * self.problem.grid.n + t)
+        number = self._owner[asset]
+        block = self.problem.blocks[number]
+        if block.power is None:
+            return self._given(block, asset, what, t)
+        if what in ("start", "stop"):
+            return Place(1.0, column=self._beside_on(number, asset, what, t))
+        self._probe(number)
+        found = self._reported.get((asset, what))
+        if found is None:
+            raise Faulty(f"{asset} has no {what}: a {block.name} does not report one")
+        column, factor, offset = found
+        return Place(float(factor[t]), column=int(column[t]), constant=float(offset[t]))
+
+    def _given(self, block: Block, asset: str, what: str, t: int) -> Place:
+        """What is known of an asset decided elsewhere; its content is not."""
+        if what == "stored_mwh":
+            raise Unseen(f"{asset} is not decided here, so its content is not known")
+        power = np.broadcast_to(np.asarray(block.power_offset, dtype=float), (len(block.assets) * self.problem.grid.n,))
+        at = block.assets.index(asset) * self.problem.grid.n
+        runs = np.abs(power[at : at + self.problem.grid.n]) > RUNS_MW
+        if what == "on":
+            return Place(constant=float(runs[t]))
+        if t == 0:
+            raise Unseen(f"{asset} is not decided here, so it is not known whether it has just switched")
+        return Place(constant=float(runs[t] != runs[t - 1] and runs[t] == (what == "start")))
+
+    def _beside_on(self, number: int, asset: str, what: str, t: int) -> int:
+        on = self.of(asset, "on", t).column
+        block, first = self.problem.blocks[number], self.problem.column_start[number]
+        placed = list(groups(block, first))
+        held = next((g, s) for g, s in placed if on is not None and s <= on < s + g.size)
+        for group, start in placed:
+            if group.label == what and group.shape == held[0].shape and on is not None:
+                return start + on - held[1]
+        raise Faulty(f"{asset} has no {what}: a {block.name} does not count them")
+
+    def _probe(self, number: int) -> None:
+        """What the reader of a block reports, as column, factor and offset per step; nothing where it is no column."""
+        block, first = self.problem.blocks[number], self.problem.column_start[number]
+        if block.name in self._probed:
+            return
+        self._probed.add(block.name)
+        size = sum(c.size for c in block.columns)
+        index = np.arange(1.0, size + 1.0)
+        zero, one, at, square = (block.read(x, {}) for x in (np.zeros(size), np.ones(size), index, index**2))
+        for asset in zero:
+            for what, attribute in (("on", "commitment"), ("stored_mwh", "stored_mwh")):
+                rows = [_row(r[asset], attribute) for r in (zero, one, at, square)]
+                offset, factor = rows[0], rows[1] - rows[0]
+                if not offset.size or (np.abs(factor) < EXACT).any():
+                    continue
+                column = (rows[2] - offset) / factor
+                whole = np.abs(column - np.rint(column)) < EXACT * np.maximum(1.0, column)
+                if whole.all() and np.allclose(rows[3], offset + factor * column**2, rtol=1e-9):
+                    self._reported[asset, what] = first + np.rint(column).astype(np.int64) - 1, factor, offset
+
+
+class Unseen(LookupError):
+    """A quantity of an asset that this stage neither decides nor knows; rows that need it are left out."""
+
+
+def _row(result: AssetResult, attribute: str) -> Array:
+    value = getattr(result, attribute)
+    return np.empty(0) if value is None else np.asarray(value, dtype=float)
