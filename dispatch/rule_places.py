@@ -11,14 +11,15 @@ stage does not decide on is a constant: its given power, and on where that is no
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from dispatch.block import AssetResult, Block
-from dispatch.problem import Problem, groups
+from dispatch.problem import groups
 from dispatch.rules import Faulty
-from vpp.domain.time import Array
+from vpp.domain.time import Array, TimeGrid
 
 RUNS_MW = 1e-3
 EXACT = 1e-6
@@ -36,26 +37,38 @@ class Place:
 
 @dataclass
 class Places:
-    """Places in one problem, found when they are first asked for."""
+    """Places in the problem that `blocks` will be stacked to, found when they are first asked for."""
 
-    problem: Problem
+    grid: TimeGrid
+    asset_ids: Sequence[str]
+    blocks: Sequence[Block]
     _reported: dict[tuple[str, str], tuple[Array, Array, Array]] = field(default_factory=dict)
-    _probed: set[str] = field(default_factory=set)
+    _probed: set[int] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._position = {a: i for i, a in enumerate(self.problem.asset_ids)}
-        self._owner = {a: k for k, block in enumerate(self.problem.blocks) for a in block.assets}
+        self._position = {a: i for i, a in enumerate(self.asset_ids)}
+        self._owner = {a: k for k, block in enumerate(self.blocks) for a in block.assets}
+        self._within = {a: i for block in self.blocks for i, a in enumerate(block.assets)}
+        sizes = [sum(c.size for c in block.columns) for block in self.blocks]
+        self._start = [0, *np.cumsum(sizes).tolist()]
+
+    @property
+    def columns(self) -> int:
+        """Number of columns of all blocks."""
+        return int(self._start[-1])
 
     def of(self, asset: str, what: str, t: int) -> Place:
         """The place of a name. Raises Faulty where the asset has no such quantity here."""
         if what == "power_mw":
-            return Place(1.0, injection=self._position[asset] * self.problem.grid.n + t)
+            return self._injection(asset, t)
         number = self._owner[asset]
-        block = self.problem.blocks[number]
+        block = self.blocks[number]
         if block.power is None:
             return self._given(block, asset, what, t)
         if what in ("start", "stop"):
             return Place(1.0, column=self._beside_on(number, asset, what, t))
+        if what == "on" and (plain := self._labelled(number, asset, t)) is not None:
+            return plain
         self._probe(number)
         found = self._reported.get((asset, what))
         if found is None:
@@ -63,13 +76,22 @@ class Places:
         column, factor, offset = found
         return Place(float(factor[t]), column=int(column[t]), constant=float(offset[t]))
 
+    def _injection(self, asset: str, t: int) -> Place:
+        block = self.blocks[self._owner[asset]]
+        if block.power is None:
+            return Place(constant=float(self._given_mw(block, asset)[t]))
+        return Place(1.0, injection=self._position[asset] * self.grid.n + t)
+
+    def _given_mw(self, block: Block, asset: str) -> Array:
+        power = np.broadcast_to(np.asarray(block.power_offset, dtype=float), (len(block.assets) * self.grid.n,))
+        at = block.assets.index(asset) * self.grid.n
+        return power[at : at + self.grid.n]
+
     def _given(self, block: Block, asset: str, what: str, t: int) -> Place:
         """What is known of an asset decided elsewhere; its content is not."""
         if what == "stored_mwh":
             raise Unseen(f"{asset} is not decided here, so its content is not known")
-        power = np.broadcast_to(np.asarray(block.power_offset, dtype=float), (len(block.assets) * self.problem.grid.n,))
-        at = block.assets.index(asset) * self.problem.grid.n
-        runs = np.abs(power[at : at + self.problem.grid.n]) > RUNS_MW
+        runs = np.abs(self._given_mw(block, asset)) > RUNS_MW
         if what == "on":
             return Place(constant=float(runs[t]))
         if t == 0:
@@ -78,7 +100,7 @@ class Places:
 
     def _beside_on(self, number: int, asset: str, what: str, t: int) -> int:
         on = self.of(asset, "on", t).column
-        block, first = self.problem.blocks[number], self.problem.column_start[number]
+        block, first = self.blocks[number], self._start[number]
         placed = list(groups(block, first))
         held = next((g, s) for g, s in placed if on is not None and s <= on < s + g.size)
         for group, start in placed:
@@ -86,12 +108,20 @@ class Places:
                 return start + on - held[1]
         raise Faulty(f"{asset} has no {what}: a {block.name} does not count them")
 
+    def _labelled(self, number: int, asset: str, t: int) -> Place | None:
+        """The column of a group `on` with one row per asset, which needs no probing."""
+        block = self.blocks[number]
+        for group, start in groups(block, self._start[number]):
+            if group.label == "on" and group.shape == (len(block.assets), self.grid.n):
+                return Place(1.0, column=start + self._within[asset] * self.grid.n + t)
+        return None
+
     def _probe(self, number: int) -> None:
         """What the reader of a block reports, as column, factor and offset per step; nothing where it is no column."""
-        block, first = self.problem.blocks[number], self.problem.column_start[number]
-        if block.name in self._probed:
+        block, first = self.blocks[number], self._start[number]
+        if number in self._probed:
             return
-        self._probed.add(block.name)
+        self._probed.add(number)
         size = sum(c.size for c in block.columns)
         index = np.arange(1.0, size + 1.0)
         zero, one, at, square = (block.read(x, {}) for x in (np.zeros(size), np.ones(size), index, index**2))

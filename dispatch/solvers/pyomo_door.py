@@ -30,7 +30,7 @@ from pyomo.core.expr.visitor import identify_variables
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
 from dispatch.block import INF, Block, Columns, Rows
-from dispatch.problem import Problem, check_solution, with_block, with_rows
+from dispatch.problem import Problem, check_solution
 from dispatch.rule_places import Place, Places, Unseen
 from dispatch.rules import Faulty, PlanView, RuleFile
 from vpp.domain.errors import Fault, InputFaults, NotSolved
@@ -173,74 +173,69 @@ def faults_of(
     return _Model(file, grid, zone, assets, states, known).faults
 
 
-def join_rules(
-    problem: Problem, file: RuleFile, zone: str, assets: Sequence[Asset], states: Mapping[str, AssetState]
-) -> Problem:
-    """The problem with the rules' rows and their priced excess at the end.
+def rule_rows(
+    file: RuleFile, zone: str, assets: Sequence[Asset], states: Mapping[str, AssetState], places: Places
+) -> tuple[list[Block], list[Rows]]:
+    """The rules as a block of their excess, last of all blocks, and rows over all columns; none where none bind.
 
     Rows without anything this stage decides on are left out. Raises InputFaults with every fault of the file.
     """
-    places = Places(problem)
-    model = _Model(file, problem.grid, zone, assets, states, places.of)
+    model = _Model(file, places.grid, zone, assets, states, places.of)
     if model.faults:
         raise InputFaults(model.faults)
     for row in list(model.rows()):
         if not model.seen(row) or not any(True for _ in identify_variables(row.body)):
             row.deactivate()
     if not any(True for _ in model.rows()):
-        return problem
+        return [], []
     form = LinearStandardFormCompiler().write(model.model.rules, mixed_form=True)
-    own, injection, shift = _exchanged(form, [places.of(*v.index()) for v in form.columns], problem)
+    own, injection, shift = _exchanged(form, [places.of(*v.index()) for v in form.columns], places)
     side = np.array([r.bound_type for r in form.rows])
     rhs = np.asarray(form.rhs, dtype=float) - shift
-    decides = np.flatnonzero(_moves(own, injection, problem))
+    decides = np.flatnonzero((np.diff(own.indptr) > 0) | (np.diff(injection.indptr) > 0))
     if not decides.size:
-        return problem
+        return [], []
     names = tuple(form.rows[i].constraint.local_name for i in decides)
-    return _elastic(problem, own[decides], injection[decides], side[decides], rhs[decides], names)
+    price = EXCESS_EUR_PER_H * float(places.grid.hours.min())
+    return _elastic(own[decides], injection[decides], side[decides], rhs[decides], names, price)
 
 
-def _exchanged(form: Any, places: Sequence[Place], problem: Problem) -> tuple[sp.csr_array, sp.csr_array, Array]:
+def _exchanged(form: Any, at: Sequence[Place], places: Places) -> tuple[sp.csr_array, sp.csr_array, Array]:
     """Rows over our columns (m, columns), over injections (m, N*T), and what constants add to them (m,)."""
-    a = sp.csc_array(form.A)
-    size = a.shape[1]
-    factor = np.array([p.factor for p in places])
+    a = sp.csr_array(form.A)
+    factor = np.array([p.factor for p in at])
 
     def spread(targets: Sequence[int | None], width: int) -> sp.csr_array:
-        at = [(j, k) for j, k in enumerate(targets) if k is not None]
-        rows, columns = ([pair[i] for pair in at] for i in (0, 1))
-        return sp.csr_array((factor[rows], (rows, columns)), shape=(size, width))
+        pairs = [(j, k) for j, k in enumerate(targets) if k is not None]
+        rows, columns = ([pair[i] for pair in pairs] for i in (0, 1))
+        found = sp.csr_array(a @ sp.csr_array((factor[rows], (rows, columns)), shape=(a.shape[1], width)))
+        found.eliminate_zeros()
+        return found
 
-    own = sp.csr_array(a @ spread([p.column for p in places], problem.columns))
-    injected = sp.csr_array(a @ spread([p.injection for p in places], len(problem.power_offset)))
-    return own, injected, np.asarray(a @ np.array([p.constant for p in places]))
-
-
-def _moves(own: sp.csr_array, injection: sp.csr_array, problem: Problem) -> Array:
-    """(m,) whether anything in a row is decided by this problem."""
-    through = abs(own) @ np.ones(problem.columns) + abs(injection) @ (abs(problem.power) @ np.ones(problem.columns))
-    return np.asarray(through > 0.0)
+    own = spread([p.column for p in at], places.columns)
+    injected = spread([p.injection for p in at], len(places.asset_ids) * places.grid.n)
+    return own, injected, np.asarray(a @ np.array([p.constant for p in at]))
 
 
 def _elastic(
-    problem: Problem, own: sp.csr_array, injection: sp.csr_array, side: Array, rhs: Array, names: tuple[str, ...]
-) -> Problem:
+    own: sp.csr_array, injection: sp.csr_array, side: Array, rhs: Array, names: tuple[str, ...], price: float
+) -> tuple[list[Block], list[Rows]]:
     """Rows with an excess per row and direction, in units of what acts best."""
     largest = np.maximum(_largest(own), _largest(injection))
     over, under = np.flatnonzero(side >= 0), np.flatnonzero(side <= 0)
     count = len(over) + len(under)
-    price = EXCESS_EUR_PER_H * float(problem.grid.hours.min())
-    grown = with_block(problem, Block(RULES, (Columns("excess", (1, count), cost=price, term="rules"),), ()))
-    at = np.concatenate([over, under]), problem.columns + np.arange(count)
     signed = np.concatenate([-largest[over], largest[under]])
-    wide = sp.csr_array((own.data, own.indices, own.indptr), shape=(own.shape[0], grown.columns))
-    wide = sp.csr_array(wide + sp.csr_array((signed, at), shape=wide.shape))
+    excess = sp.csr_array((signed, (np.concatenate([over, under]), np.arange(count))), shape=(len(side), count))
     lower, upper = np.where(side <= 0, rhs, -INF), np.where(side >= 0, rhs, INF)
-    return with_rows(grown, Rows(RULES, lower, upper, wide, injection, names))
+    rows = Rows(RULES, lower, upper, sp.csr_array(sp.hstack([own, excess], format="csr")), injection, names)
+    return [Block(RULES, (Columns("excess", (1, count), cost=price, term="rules"),), ())], [rows]
 
 
 def _largest(matrix: sp.csr_array) -> Array:
-    return np.asarray(abs(matrix).max(axis=1).todense()).ravel() if matrix.nnz else np.zeros(matrix.shape[0])
+    """(m,) largest absolute coefficient of each row."""
+    found = np.zeros(matrix.shape[0])
+    np.maximum.at(found, np.repeat(np.arange(matrix.shape[0]), np.diff(matrix.indptr)), np.abs(matrix.data))
+    return found
 
 
 def broken_rules(

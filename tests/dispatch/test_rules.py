@@ -18,7 +18,7 @@ from dispatch.registry import KINDS
 from dispatch.rule_places import Places, Unseen
 from dispatch.rules import Faulty, RuleFile
 from dispatch.solvers.highs_door import Living
-from dispatch.solvers.pyomo_door import broken_rules, faults_of, join_rules
+from dispatch.solvers.pyomo_door import broken_rules, faults_of, rule_rows
 from tests.dispatch import random_fleet as made
 from tests.dispatch.random_fleet import Fleet, price_block, random_fleet
 from vpp.domain.errors import InputFaults
@@ -41,8 +41,13 @@ def problem_of(fleet: Fleet, price: Array, **more: Any) -> Problem:
     return assemble(fleet.grid, ids, [*blocks, price_block(ids, fleet.grid, price)])
 
 
+def places_of(problem: Problem) -> Places:
+    return Places(problem.grid, problem.asset_ids, problem.blocks)
+
+
 def joined(problem: Problem, fleet: Fleet, rule: Rule) -> Problem:
-    return join_rules(problem, file_of(rule), ZONE, fleet.assets, fleet.states)
+    excess, rows = rule_rows(file_of(rule), ZONE, fleet.assets, fleet.states, places_of(problem))
+    return assemble(problem.grid, problem.asset_ids, [*problem.blocks, *excess], rows)
 
 
 def mills(seed: int = 3) -> tuple[Fleet, Array]:
@@ -56,7 +61,7 @@ def mills(seed: int = 3) -> tuple[Fleet, Array]:
 
 def faults(rule: Rule, source: str = "") -> list[str]:
     fleet, price = mills()
-    places = Places(problem_of(fleet, price))
+    places = places_of(problem_of(fleet, price))
     found = faults_of(file_of(rule, source), fleet.grid, ZONE, fleet.assets, fleet.states, places.of)
     return [f"{f.field}: {f.reason}" for f in found]
 
@@ -112,7 +117,7 @@ def test_power_and_content_rules_speak_of_what_the_schedule_says() -> None:
 def test_names_of_every_kind_are_what_its_schedule_reports(kind: str, seed: int) -> None:
     fleet = random_fleet(seed, GRID, kinds=(kind,), outages=False)
     problem = problem_of(fleet, np.full(fleet.grid.n, 50.0))
-    places, x = Places(problem), np.random.default_rng(seed).integers(0, 2, problem.columns).astype(float)
+    places, x = places_of(problem), np.random.default_rng(seed).integers(0, 2, problem.columns).astype(float)
     schedule = read_schedule(problem, x, None, np.zeros(len(fleet.assets)))
     power = injection(problem, x)
     for i, asset in enumerate(fleet.assets):
@@ -189,7 +194,7 @@ def test_what_this_stage_does_not_decide_is_a_constant() -> None:
     assert {name.partition("[")[0] for _, rows in ruled.extra for name in rows.names} == {"import_limit"}
     raw = Living(ruled).solve_lp(30)
     assert injection(ruled, raw.x).sum(axis=0).min() == pytest.approx(-1.2, abs=1e-6)
-    places = Places(problem)
+    places = places_of(problem)
     assert [places.of(a, "on", 0).constant for a in ids[2:]] == [1.0, 0.0]
     with pytest.raises(Unseen):
         places.of("process-0", "stored_mwh", 0)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from dispatch.block import Block, Context
+from dispatch.block import Block, Context, Rows
 from dispatch.exposure import Case, Exposure, Scenarios
 from dispatch.problem import Problem, assemble, limit_rows
 from dispatch.products.dr_call import dr_call
@@ -81,14 +81,21 @@ def _order(s: Situation, call: Call, ids: Sequence[str]) -> Block:
 
 def problem_of(s: Situation) -> Problem:
     """The whole sparse model of one stage run, the operator's rules included."""
-    ids = asset_ids(s)
+    ids, stated = asset_ids(s), blocks(s)
     extra = [limit_rows(ids, s.grid, s.limits)] if s.limits else []
-    problem = assemble(s.grid, ids, blocks(s), extra)
-    if s.rules is None:
-        return problem
-    from dispatch.solvers.pyomo_door import join_rules
+    excess, ruled = rules_over(s, stated)
+    return assemble(s.grid, ids, [*stated, *excess], [*extra, *ruled])
 
-    return join_rules(problem, s.rules, s.portfolio.zone, s.portfolio.assets, s.states)
+
+def rules_over(s: Situation, stated: Sequence[Block]) -> tuple[list[Block], list[Rows]]:
+    """The operator's rules as a block and rows to stack after the blocks `stated`."""
+    if s.rules is None:
+        return [], []
+    from dispatch.rule_places import Places
+    from dispatch.solvers.pyomo_door import rule_rows
+
+    places = Places(s.grid, asset_ids(s), stated)
+    return rule_rows(s.rules, s.portfolio.zone, s.portfolio.assets, s.states, places)
 
 
 def rule_faults(s: Situation, schedule: Schedule) -> list[Fault]:

@@ -108,7 +108,6 @@ class _Trial:
 
     def _of(self, kind: str) -> Places:
         from dispatch.block import Context
-        from dispatch.problem import assemble
         from dispatch.registry import KINDS
         from dispatch.rule_places import Places
 
@@ -116,4 +115,4 @@ class _Trial:
         values = {name: np.ones(self.grid.n) for name in series_used(self.portfolio)}
         inputs = trajectories(self.portfolio, self.grid, values)
         block = KINDS[kind].block(fleet, Context(self.grid, self.grid.start, self.states, inputs))
-        return Places(assemble(self.grid, tuple(a.id for a in fleet), [block]))
+        return Places(self.grid, [a.id for a in fleet], [block])
