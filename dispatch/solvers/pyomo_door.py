@@ -39,7 +39,7 @@ from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array, TimeGrid
 
 RULES = "rules"
-EXCESS_EUR_PER_H = 20_000.0
+EXCESS_EUR_PER_H = 100_000.0
 KEPT = 1e-4
 ALLOWED = (pyo.Constraint, pyo.Set, pyo.RangeSet, pyo.Param, pyo.Expression, pyo.Block)
 ADVICE = "a rule file adds constraints over the plan's own variables"
