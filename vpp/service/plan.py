@@ -74,9 +74,20 @@ def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
         "costs": dict(solution.costs) if solution else {},
         "times": [rfc3339(t) for t in s.grid.starts], "step": STEP, "portfolio": s.portfolio.id,
         **plan_json(run.schedule, s.states),
-        "prices": {"market_eur_per_mwh": s.price_eur_per_mwh.tolist()},
+        "prices": prices_json(s, run),
         "inputs_digest": run.inputs_digest,
         "certificate": certificate_json(certificate, s.grid) if certificate else None,
+    }  # fmt: skip
+
+
+def prices_json(s: Situation, run: DispatchRun) -> dict[str, Any]:
+    """The market's price, and those of the plan's duals: of the system, and by bus (by node without a network)."""
+    told = run.solution.prices if run.solution else None
+    return {
+        "market_eur_per_mwh": s.price_eur_per_mwh.tolist(),
+        "system_eur_per_mwh": told.system_eur_per_mwh.tolist() if told and told.unit_eur_per_mwh else None,
+        "unit_eur_per_mwh": {u: v.tolist() for u, v in told.unit_eur_per_mwh.items()} if told else {},
+        "nodal_eur_per_mwh": {b: v.tolist() for b, v in told.nodal_eur_per_mwh.items()} if told else {},
     }  # fmt: skip
 
 
