@@ -36,6 +36,7 @@ from vpp.domain.time import Array
 WORTH_EUR = 0.01
 MOVED_MW = 1e-6
 AT_BOUND = 1e-6
+EXCEEDED = 1e-3
 
 
 @dataclass(frozen=True)
@@ -54,10 +55,11 @@ class Binding:
 
 @dataclass(frozen=True)
 class Change:
-    """The next better action: power that moves to `power_mw` below or above a price of `price_eur_per_mwh`.
+    """The next better action: what it `would` do below or above a price of `price_eur_per_mwh`.
 
-    For on/off the run is the steps [first, last), `extra_cost_eur` what it would cost more as things are,
-    `instead` the step of the run it would replace, `would` "start" or "stop".
+    For on/off ("start", "stop") the run is the steps [first, last), the price its mean, now
+    `mean_eur_per_mwh`, without what the limits over several assets add; `extra_cost_eur` is what it would cost
+    more as things are, `instead` the nearest step that it would give up or take in exchange.
     """
 
     would: str
@@ -66,6 +68,7 @@ class Change:
     power_mw: float | None = None
     first: int | None = None
     last: int | None = None
+    mean_eur_per_mwh: float | None = None
     extra_cost_eur: float | None = None
     instead: int | None = None
 
@@ -227,7 +230,7 @@ def _switch(told: Explanation, one: OneAsset, t: int, context: Context, prices: 
             continue
         stays = freed.switched(t, on).solve() if other is not None else None
         if other is None or (stays is not None and forced.cost_eur < stays.bound_eur - WORTH_EUR):
-            exceeded = tuple(_exceeded(one, forced))
+            exceeded = tuple(_exceeded(one, forced, t))
             return replace(
                 told, reason=_part_of(name, one), limit=_narrowed(name, one, exceeded), exceeded=exceeded,
                 worth_eur=max(planned.cost_eur - forced.cost_eur, 0.0), changes=change,
@@ -266,23 +269,24 @@ def _part_of(name: str, one: OneAsset) -> str:
 
 
 def _narrowed(name: str, one: OneAsset, exceeded: Sequence[tuple[str, int, float]]) -> str:
-    """A part's most exceeded limit; an own limit is its own name."""
+    """A part's first exceeded limit; an own limit is its own name."""
     if _part_of(name, one) == "own" or not exceeded:
         return name
-    return max(exceeded, key=lambda e: e[2])[0]
+    return exceeded[0][0]
 
 
-def _exceeded(one: OneAsset, forced: Answer) -> Iterator[tuple[str, int, float]]:
-    """Limits over several assets that a variant would exceed, the worst step of each, in units of the limit."""
+def _exceeded(one: OneAsset, forced: Answer, t: int) -> Iterator[tuple[str, int, float]]:
+    """Limits over several assets that a variant would exceed, each at `t` or else at its worst step, in its units."""
     worst: dict[str, tuple[int, float]] = {}
     for c in one.couplings:
         change = c.effect.get(one.asset.id, 0.0) * (forced.power_mw[c.step] - one.planned_mw[c.step])
         if forced.on is not None and one.planned_on is not None:
             change += c.effect_on.get(one.asset.id, 0.0) * (forced.on[c.step] - one.planned_on[c.step])
         past = float(c.sense * change - c.slack)
-        if past > 1e-3 and past > worst.get(c.name, (0, 0.0))[1]:
+        step, before = worst.get(c.name, (-1, EXCEEDED))
+        if past > EXCEEDED and step != t and (c.step == t or past > before):
             worst[c.name] = c.step, past
-    for name, (step, past) in sorted(worst.items(), key=lambda item: -item[1][1]):
+    for name, (step, past) in sorted(worst.items(), key=lambda item: (item[1][0] != t, -item[1][1])):
         yield name, step, past
 
 
@@ -298,7 +302,7 @@ def _run(told: Explanation, one: OneAsset, planned: Answer, other: Answer, t: in
     while last < len(delta) and same[last]:
         last += 1
     energy = float(hours[first:last] @ delta[first:last])
-    price = prices.of(one.asset.id, len(delta))
+    price = prices.of(one.asset.id, len(delta), {c.part for c in prices.couplings})
     mean = float((hours * delta * price)[first:last].sum() / energy) if abs(energy) > MOVED_MW else float(price[t])
     extra = other.cost_eur - planned.cost_eur
     wanted = mean + extra / energy if abs(energy) > MOVED_MW else float("nan")
@@ -306,5 +310,5 @@ def _run(told: Explanation, one: OneAsset, planned: Answer, other: Answer, t: in
     instead = int(replaced[np.argmin(np.abs(replaced - t))]) if replaced.size else None
     return Change(
         "stop" if told.on else "start", "above" if wanted > mean else "below", wanted,
-        float(other.power_mw[t]), first, last, extra, instead,
+        float(other.power_mw[t]), first, last, mean, extra, instead,
     )  # fmt: skip

@@ -27,6 +27,7 @@ from vpp.domain.prices import Prices
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.time import Array
 from vpp.service.assemble import exposure_of, problem_of, rule_faults, scenarios_of
+from vpp.service.asset_side import explainable
 from vpp.service.situation import Situation
 
 log = logging.getLogger(__name__)
@@ -99,7 +100,7 @@ def run_stage(
     wall["total"] = time.perf_counter() - began
     return DispatchRun(
         run_id, s.stage.name, s.purpose, s.now, s.now, best.level, " | ".join(reasons), best.solution,
-        best.schedule, certificate, s.digest(), wall,
+        best.schedule, certificate, s.digest(), wall, inputs=explainable(s, best.solution),
     )  # fmt: skip
 
 
@@ -152,10 +153,10 @@ def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True) -> Sec
     )  # fmt: skip
     wall = dict(secured.solution.wall_s)
     wall["build"] = wall.get("build", 0.0) + build
-    return replace(secured, solution=replace(secured.solution, wall_s=wall, prices=_prices(s, secured, exposure)))
+    return replace(secured, solution=replace(secured.solution, wall_s=wall, prices=plan_prices(s, secured, exposure)))
 
 
-def _prices(s: Situation, secured: Secured, exposure: Exposure | None) -> Prices | None:
+def plan_prices(s: Situation, secured: Secured, exposure: Exposure | None) -> Prices | None:
     """What a MWh is worth in the plan, None where its last solve gave no duals."""
     if secured.row_duals is None:
         return None
