@@ -40,7 +40,7 @@ def rules(b: Any, plan: Any) -> None:
     """At most three quarters of the first forty loads run at once."""
     loads = [f"load-{i}" for i in range(RULED)]
 
-    @b.Constraint(plan.steps)
+    @b.Constraint(plan.steps)  # type: ignore[untyped-decorator]
     def enough_rest(b: Any, t: int) -> Any:
         return sum(plan.on[load][t] for load in loads) <= 3 * RULED // 4
 

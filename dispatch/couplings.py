@@ -35,6 +35,7 @@ class Placed:
     part: str
     block: str
     rows: Rows
+    injection: sp.csr_array
     first: int
     whole: bool
 
@@ -44,10 +45,11 @@ def placed(problem: Problem) -> Iterator[Placed]:
     for block, first in zip(problem.blocks, problem.row_start, strict=True):
         for rows in block.rows:
             if rows.injection is not None:
-                yield Placed(_part(block.name), block.name, rows, first, whole=False)
+                yield Placed(_part(block.name), block.name, rows, rows.injection, first, whole=False)
             first += rows.size
     for first, rows in problem.extra:
-        yield Placed(_part(rows.label), rows.label, rows, first, whole=True)
+        if rows.injection is not None:
+            yield Placed(_part(rows.label), rows.label, rows, rows.injection, first, whole=True)
 
 
 def _part(name: str) -> str:
@@ -73,7 +75,7 @@ def couplings(
             row = p.first + r
             sense, slack = _slack(float(activity[row]), float(problem.row_lower[row]), float(problem.row_upper[row]))
             name, case = _named(p, r, cut, exposure)
-            mw, on = _over_injections(problem, p.rows, r), _over_running(p, r, running)
+            mw, on = _over_injections(problem, p.injection, r), _over_running(p, r, running)
             for step in sorted(mw.keys() | on.keys()):
                 found = Coupling(
                     p.part, name, step, case, sense, float(f"{slack:.6g}"), float(f"{row_duals[row]:.6g}"),
@@ -127,13 +129,13 @@ def _of_row(matrix: sp.csr_array, r: int) -> tuple[list[int], list[float]]:
     return matrix.indices[part].tolist(), matrix.data[part].tolist()
 
 
-def _over_injections(problem: Problem, rows: Rows, r: int) -> Effects:
+def _over_injections(problem: Problem, injection: sp.csr_array, r: int) -> Effects:
     """Effect per MW by step and asset."""
     found: Effects = {}
     steps = problem.grid.n
-    if rows.injection is None or np.diff(rows.injection.indptr[r : r + 2])[0] > MANY_ASSETS * steps:
+    if np.diff(injection.indptr[r : r + 2])[0] > MANY_ASSETS * steps:
         return found
-    for at, value in zip(*_of_row(rows.injection, r), strict=True):
+    for at, value in zip(*_of_row(injection, r), strict=True):
         if abs(value) > SMALL_EFFECT:
             found.setdefault(at % steps, {})[problem.asset_ids[at // steps]] = float(f"{value:.4g}")
     return {step: effect for step, effect in found.items() if len(effect) <= MANY_ASSETS}

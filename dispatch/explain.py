@@ -20,9 +20,10 @@ market-clearing prices in markets with nonconvexities, Eur. J. Oper. Res. 164 (2
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dispatch.block import Context
 from dispatch.couplings import NOTHING_EUR
@@ -75,7 +76,11 @@ class Change:
 
 @dataclass(frozen=True)
 class Explanation:
-    """`reason` is "price", "own", "known", "marginal", "uncontrolled", "gap", or the part of a limit; `limit` its name."""
+    """`reason` is "price", "own", "known", "marginal", "uncontrolled", "gap", or the part of a limit named `limit`.
+
+    `exceeded` are (name, step, amount) of limits over several assets that the other way would exceed, `worth_eur`
+    what the other way would save without the limit.
+    """
 
     asset: str
     step: int
@@ -87,10 +92,8 @@ class Explanation:
     limit: str = ""
     bindings: tuple[Binding, ...] = ()
     changes: tuple[Change, ...] = ()
-    exceeded: tuple[tuple[str, int, float], ...] = field(default=())
-    """(name, step, amount) of limits over several assets that the other way would exceed."""
+    exceeded: tuple[tuple[str, int, float], ...] = ()
     worth_eur: float | None = None
-    """What the reason's limit costs: what the other way would save without it."""
 
 
 def explain(
@@ -189,19 +192,19 @@ def _own_bindings(one: OneAsset, answer: Answer, t: int) -> Iterator[Binding]:
                 break
     columns = _columns_at(one, t)
     for label, rows in one.labels().items():
-        touching = abs(one.problem.matrix[rows][:, columns]).sum(axis=1) > 0.0
+        touching = abs(one.problem.matrix[rows]) @ columns > 0.0
         worst = float(np.abs(duals[rows][touching]).max(initial=0.0))
         if worst > WORTH_EUR:
             yield Binding("own", label, t, -worst, "EUR")
 
 
 def _columns_at(one: OneAsset, t: int) -> Array:
-    steps = one.problem.grid.n
-    n = len(one.block.assets)
-    return np.array([
-        start + (one.row if g.shape[0] == n else 0) * steps + t
-        for g, start in groups(one.block, 0) if g.shape[1] == steps
-    ], dtype=np.int64)  # fmt: skip
+    """(columns,) a one at the asset's columns of step `t`."""
+    steps, found = one.problem.grid.n, np.zeros(one.problem.columns)
+    for group, start in groups(one.block, 0):
+        if group.shape[1] == steps:
+            found[start + (one.row if group.shape[0] == len(one.block.assets) else 0) * steps + t] = 1.0
+    return found
 
 
 def _shared_bindings(asset: str, t: int, couplings: Sequence[Coupling], context: Context) -> Iterator[Binding]:
@@ -249,7 +252,7 @@ def _known(asset: str, t: int, on: bool, context: Context) -> tuple[str, str]:
     return "own", "min_up" if on else "min_down"
 
 
-def _inside(committed: Array, t: int) -> bool:
+def _inside(committed: NDArray[np.int8], t: int) -> bool:
     """Whether nothing before `t` is announced, so that the state before the plan still counts."""
     return bool((committed[:t] < 0).all())
 

@@ -27,6 +27,7 @@ from vpp.domain.time import Array
 
 DEADLINE_S, GAP = 1.5, 1e-4
 ROOM = 1e-6
+CONTENTS = ("content", "store", "cold", "level")
 Ints = NDArray[np.int64]
 
 
@@ -99,8 +100,8 @@ class OneAsset:
         for group, start in groups(self.block, 0):
             at = np.arange(start, start + group.size)
             low, high = self.problem.lower[at], self.problem.upper[at]
-            store = group.shape[1] == self.problem.grid.n and group.label in ("content", "store", "cold", "level")
-            if store and not group.integer and not moves[at].any() and np.isfinite(high).all() and np.isfinite(low).all():
+            held = group.shape[1] == self.problem.grid.n and not group.integer and not moves[at].any()
+            if held and group.label in CONTENTS and np.isfinite(low).all() and np.isfinite(high).all():
                 yield group.label, at
 
     def switched(self, t: int, on: bool) -> OneAsset:

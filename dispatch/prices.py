@@ -46,8 +46,8 @@ def prices_of(
     hours, n, steps = problem.grid.hours, len(problem.asset_ids), problem.grid.n
     total: dict[str, Array] = {}
     for p in placed(problem):
-        if p.rows.injection is not None and p.part != ENERGY:
-            worth = (p.rows.injection.T @ row_duals[p.first : p.first + p.rows.size]).reshape(n, steps) / hours
+        if p.part != ENERGY:
+            worth = (p.injection.T @ row_duals[p.first : p.first + p.rows.size]).reshape(n, steps) / hours
             total[p.part] = total.get(p.part, np.zeros((n, steps))) + worth
     more = {
         part: {
@@ -65,7 +65,8 @@ def prices_of(
     for asset in assets:
         base = price.get(unit_of.get(asset.id, ""), np.zeros(steps))
         if network is not None and asset.bus is not None:
-            nodal[str(asset.bus)] = np.round(base + network.at_bus(buses.index(asset.bus)) / hours, DIGITS)
+            at_bus = network.at_bus(buses.index(asset.bus))
+            nodal[str(asset.bus)] = np.round(base + at_bus / hours, DIGITS)
         else:
             nodal.setdefault(str(asset.bus) if asset.bus is not None else asset.node, base)
     return Prices(price, nodal, unit_of, more, tuple(couplings(problem, x, row_duals, cuts, exposure)))
@@ -76,12 +77,13 @@ def _units(problem: Problem, row_duals: Array) -> dict[str, tuple[Array, tuple[s
     found = {}
     n, steps = len(problem.asset_ids), problem.grid.n
     for p in placed(problem):
-        if p.part != ENERGY or p.rows.injection is None:
+        if p.part != ENERGY:
             continue
-        worth = (p.rows.injection.T @ row_duals[p.first : p.first + p.rows.size]).reshape(n, steps)
-        members = np.unique(p.rows.injection.indices // steps)
+        worth = (p.injection.T @ row_duals[p.first : p.first + p.rows.size]).reshape(n, steps)
+        members = np.unique(p.injection.indices // steps)
         unit = p.block.removeprefix("energy").strip() or ENERGY
-        found[unit] = np.round(worth[members[0]] / problem.grid.hours, DIGITS), tuple(problem.asset_ids[i] for i in members)
+        price = np.round(worth[members[0]] / problem.grid.hours, DIGITS)
+        found[unit] = price, tuple(problem.asset_ids[i] for i in members)
     return found
 
 
@@ -93,10 +95,10 @@ class _Network:
         duals = np.concatenate([row_duals[p.first : p.first + p.rows.size] for p in bands])
         if len(duals) != len(cuts):
             raise ValueError(f"{len(cuts)} cuts for {len(duals)} rows")
-        matrix = sp.csr_array(sp.vstack([p.rows.injection for p in bands], format="csr"))
+        matrix = sp.csr_array(sp.vstack([p.injection for p in bands], format="csr"))
         self._steps = problem.grid.n
         binding = np.flatnonzero(np.abs(duals) > NOTHING_EUR)
-        self._cuts = [(cuts[r], duals[r] / self._scale(matrix, int(r), cuts[r], exposure)) for r in binding]
+        self._cuts = [(cuts[r], duals[r] / self._scale(matrix, r, cuts[r], exposure)) for r in binding.tolist()]
 
     def _scale(self, matrix: sp.csr_array, row: int, cut: Cut, exposure: Exposure) -> float:
         """What the row was divided by: an asset's sensitivity over its coefficient."""

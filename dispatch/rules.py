@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
+from types import FrameType
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -45,12 +46,10 @@ class RuleFile:
 
     def line(self) -> str:
         """Where in the file the caller is right now, as "line 12"; empty outside of it."""
-        frame = sys._getframe(1)
-        while frame is not None:
-            if frame.f_code.co_filename == self.name:
-                return f"line {frame.f_lineno}"
-            frame = frame.f_back  # type: ignore[assignment]
-        return ""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and frame.f_code.co_filename != self.name:
+            frame = frame.f_back
+        return "" if frame is None else f"line {frame.f_lineno}"
 
 
 class Faulty(LookupError):
@@ -94,8 +93,10 @@ class PlanView:
     def between(self, first: str, last: str) -> list[int]:
         """Steps of every day that begin at or after `first` and before `last`, local times such as "17:00"."""
         low, high = time.fromisoformat(first), time.fromisoformat(last)
-        inside = (lambda at: low <= at < high) if low < high else (lambda at: at >= low or at < high)
-        return [t for t in self.steps if inside(self._local[t].time())]
+        at = [moment.time() for moment in self._local]
+        if low < high:
+            return [t for t in self.steps if low <= at[t] < high]
+        return [t for t in self.steps if at[t] >= low or at[t] < high]
 
     def named(self, *, kind: str | None = None, site: str | None = None) -> list[str]:
         """Ids of the assets of a kind, of a site, or of both."""

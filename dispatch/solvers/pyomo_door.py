@@ -124,8 +124,7 @@ class _Model:
 
     def rows(self) -> Iterator[Any]:
         """Every active constraint, one index each."""
-        for row in self.model.rules.component_data_objects(pyo.Constraint, active=True):
-            yield row
+        yield from self.model.rules.component_data_objects(pyo.Constraint, active=True)
 
     def seen(self, row: Any) -> bool:
         """Whether this stage knows everything the row is about."""
@@ -262,8 +261,8 @@ def broken_rules(
     for row in model.rows():
         touched = {v.index()[0] for v in identify_variables(row.body)}
         if model.seen(row) and touched & ours:
-            value, low, high = (pyo.value(e) if e is not None else None for e in (row.body, row.lower, row.upper))
-            faults += _outside(file.name, row.local_name, value, low, high)
+            low, high = (pyo.value(e) if e is not None else None for e in (row.lower, row.upper))
+            faults += _outside(file.name, row.local_name, float(pyo.value(row.body)), low, high)
     return faults
 
 

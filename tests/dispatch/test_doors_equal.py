@@ -107,7 +107,7 @@ def test_a_rule_of_an_operator_has_one_optimum_and_costs(everyone: Any) -> None:
     fleet, ids, blocks, price = everyone
 
     def rules(b: Any, plan: Any) -> None:
-        @b.Constraint(plan.steps)
+        @b.Constraint(plan.steps)  # type: ignore[untyped-decorator]
         def import_limit(b: Any, t: int) -> Any:
             return sum(plan.power_mw[a][t] for a in plan.assets) >= -1.0
 

@@ -9,11 +9,11 @@ from typing import Any
 
 import numpy as np
 import pyomo.environ as pyo
-import scipy.sparse as sp
 import pytest
+import scipy.sparse as sp
 
-from dispatch.problem import Problem, assemble, columns_of, injection, read_schedule, with_rows
 from dispatch.block import INF, Block, Rows
+from dispatch.problem import Problem, assemble, columns_of, injection, read_schedule, with_rows
 from dispatch.registry import KINDS
 from dispatch.rule_places import Places, Unseen
 from dispatch.rules import Faulty, RuleFile
@@ -67,7 +67,7 @@ def faults(rule: Rule, source: str = "") -> list[str]:
 
 
 def one_mill(b: Any, plan: Any) -> None:
-    @b.Constraint(plan.steps)
+    @b.Constraint(plan.steps)  # type: ignore[untyped-decorator]
     def one_at_a_time(b: Any, t: int) -> Any:
         return plan.on["process-0"][t] + plan.on["process-1"][t] <= 1
 
@@ -149,7 +149,7 @@ def test_a_start_is_the_column_of_the_start_and_counts_in_the_check() -> None:
 
 
 def test_the_check_does_not_read_the_compiled_rows() -> None:
-    fleet, price = mills()
+    fleet, _ = mills()
     plan = made.plan(fleet, 3)
     broken = replace(plan.schedule, commitment={a: np.ones(fleet.grid.n) for a in plan.schedule.commitment})
     told = broken_rules(file_of(one_mill), ZONE, fleet.assets, fleet.states, broken, list(broken.commitment))
@@ -179,12 +179,13 @@ def test_what_this_stage_does_not_decide_is_a_constant() -> None:
         Block(f"given {a}", (), (), (a,), None, mw)
         for a, mw in (("process-0", np.full(fleet.grid.n, -1.0)), ("process-1", np.zeros(fleet.grid.n)))
     ]
-    problem = assemble(fleet.grid, ids, [batteries, *given, price_block(ids, fleet.grid, np.full(fleet.grid.n, -300.0))])
+    sold = price_block(ids, fleet.grid, np.full(fleet.grid.n, -300.0))
+    problem = assemble(fleet.grid, ids, [batteries, *given, sold])
 
     def rule(b: Any, plan: Any) -> None:
         one_mill(b, plan)
 
-        @b.Constraint(plan.steps)
+        @b.Constraint(plan.steps)  # type: ignore[untyped-decorator]
         def import_limit(b: Any, t: int) -> Any:
             return sum(plan.power_mw[a][t] for a in plan.assets) >= -1.2
 
@@ -250,7 +251,7 @@ def test_a_rule_that_fails_is_a_fault_beside_what_was_found_before() -> None:
         raise ZeroDivisionError("by hand")
 
     told = faults(rule)
-    assert ": no asset process-9; did you mean process-1?" in told or ": no asset process-9; did you mean process-0?" in told
+    assert told[0].startswith(": no asset process-9; did you mean process-")
     assert ": ZeroDivisionError: by hand" in told
 
 

@@ -77,9 +77,8 @@ def test_a_faulty_file_is_a_fault_of_the_portfolio(with_rules: Folder, text: str
 
 
 def test_all_faults_of_one_file_are_told_at_once(with_rules: Folder) -> None:
-    told = faults_of(
-        with_rules("def rules(b, plan):\n    plan.on['mill-9'][0]\n    plan.stored_mwh['offices'][0]\n    plan.on['chp'][96]\n")
-    )
+    lines = ("plan.on['mill-9'][0]", "plan.stored_mwh['offices'][0]", "plan.on['chp'][96]")
+    told = faults_of(with_rules("def rules(b, plan):\n" + "".join(f"    {line}\n" for line in lines)))
     assert [t.partition(":")[0] for t in told] == ["rules.py/line 2", "rules.py/line 3", "rules.py/line 4"]
 
 
@@ -127,7 +126,7 @@ def running(s: Situation) -> np.ndarray:
     """Mills that run at once in the sharp band."""
     run = run_stage(s, "ruled", committing())
     assert run.level == "optimal", run.reason
-    on = sum(run.schedule.commitment[f"mill-{k}"] for k in (1, 2, 3))
+    on = np.sum([run.schedule.commitment[f"mill-{k}"] for k in (1, 2, 3)], axis=0)
     return np.array([n for n, t in zip(on, s.grid.starts, strict=True) if SHARP[0] <= t < SHARP[1]])
 
 

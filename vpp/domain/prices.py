@@ -58,9 +58,12 @@ class Prices:
 
     def of(self, asset: str, steps: int, without: Collection[str] = ()) -> Array:
         """(T,) the price of an asset: the sum of its parts, but for those `without`."""
-        return sum((row for part, row in self.parts(asset).items() if part not in without), np.zeros(steps))
+        rows = [row for part, row in self.parts(asset).items() if part not in without]
+        total: Array = np.sum(rows, axis=0) if rows else np.zeros(steps)
+        return total
 
     @property
     def system_eur_per_mwh(self) -> Array:
         """(T,) the price of energy where no limit separates assets: the dearest trading unit's."""
-        return np.max(np.stack(list(self.unit_eur_per_mwh.values())), axis=0)
+        dearest: Array = np.max(np.stack(list(self.unit_eur_per_mwh.values())), axis=0)
+        return dearest

@@ -111,4 +111,5 @@ class Words:
         if found is None:
             return ""
         state = found.name.rsplit(" ", 1)[-1]
-        return f"Its store is {state} at {self._at(found.step + 1, e.step)}, which costs {self._price(-found.shadow_price)}."
+        worth = self._price(-found.shadow_price)
+        return f"Its store is {state} at {self._at(found.step + 1, e.step)}, which costs {worth}."

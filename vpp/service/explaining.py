@@ -21,8 +21,8 @@ from vpp.domain.portfolio import Portfolio
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
 from vpp.domain.time import MINUTE, rfc3339, utc
-from vpp.service.asset_side import explainable, kept_side
 from vpp.service.assemble import exposure_of, problem_of
+from vpp.service.asset_side import explainable, kept_side
 from vpp.service.bootstrap import load_stated
 from vpp.service.cascade import MAX_ROUNDS, plan_prices
 from vpp.service.desk import PLAN, ROLL
