@@ -23,7 +23,7 @@ from vpp.domain.time import Array
 
 FEE, NETWORK = "fee", "network"
 PARTS = {"energy": ENERGY, "grid_fee": FEE, "cuts": NETWORK, "call": "order", "limits": "limit", "rules": "rule"}
-SMALL_EFFECT, NOTHING_EUR, UNBOUNDED_MW = 5e-3, 1e-7, 1e3
+SMALL_EFFECT, NOTHING_EUR, UNBOUNDED_MW = 1e-2, 1e-7, 1e3
 MANY_ASSETS = 500
 Effects = dict[int, dict[str, float]]
 
@@ -137,7 +137,7 @@ def _over_injections(problem: Problem, injection: sp.csr_array, r: int) -> Effec
         return found
     for at, value in zip(*_of_row(injection, r), strict=True):
         if abs(value) > SMALL_EFFECT:
-            found.setdefault(at % steps, {})[problem.asset_ids[at // steps]] = float(f"{value:.4g}")
+            found.setdefault(at % steps, {})[problem.asset_ids[at // steps]] = float(f"{value:.3g}")
     return {step: effect for step, effect in found.items() if len(effect) <= MANY_ASSETS}
 
 

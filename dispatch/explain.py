@@ -227,19 +227,24 @@ def _switch(told: Explanation, one: OneAsset, t: int, context: Context, prices: 
     if planned is None:
         return replace(told, reason="gap")
     change = () if other is None else (_run(told, one, planned, other, t, prices),)
+    if other is not None and _pays(other, one.switched(t, on).solve()):
+        return replace(told, reason="gap", changes=change)
+    possible = other is not None
     for name, freed in _freed(one):
-        forced = freed.switched(t, not on).solve()
-        if forced is None:
-            continue
-        stays = freed.switched(t, on).solve() if other is not None else None
-        if other is None or (stays is not None and forced.cost_eur < stays.bound_eur - WORTH_EUR):
+        forced, stays = freed.switched(t, not on).solve(), freed.switched(t, on).solve()
+        possible = possible or forced is not None
+        if forced is not None and stays is not None and _pays(forced, stays):
             exceeded = tuple(_exceeded(one, forced, t))
             return replace(
                 told, reason=_part_of(name, one), limit=_narrowed(name, one, exceeded), exceeded=exceeded,
-                worth_eur=max(planned.cost_eur - forced.cost_eur, 0.0), changes=change,
+                worth_eur=stays.cost_eur - forced.cost_eur, changes=change,
             )  # fmt: skip
-    saves = other is not None and other.cost_eur < planned.cost_eur - WORTH_EUR
-    return replace(told, reason="gap" if saves or other is None else "price", changes=change)
+    return replace(told, reason="price" if possible else "gap", changes=change)
+
+
+def _pays(forced: Answer, stays: Answer | None) -> bool:
+    """Whether the other way is certainly cheaper than anything that stays as planned at the step."""
+    return stays is not None and forced.cost_eur < stays.bound_eur - WORTH_EUR
 
 
 def _known(asset: str, t: int, on: bool, context: Context) -> tuple[str, str]:

@@ -20,7 +20,15 @@ PARTS = {
     "network": "the network", "order": "a demand-response order", "limit": "an ordered limit",
     "rule": "the contract rule", "energy": "energy", "fee": "grid fee",
 }  # fmt: skip
+VERBS = {"charge": "charge", "discharge": "discharge", "consumed": "consume"}
 LISTED = 2
+NOTHING_MW = 5e-4
+
+
+def _moved(would: str) -> str:
+    """"more charge" as people say it."""
+    way, _, column = would.partition(" ")
+    return f"{VERBS[column]} {way}" if column in VERBS else f"run at {way} power"
 
 
 class Words:
@@ -43,8 +51,8 @@ class Words:
         return f"{value:.2f} {self._money}/MWh"
 
     def _does(self, e: Explanation) -> str:
-        if e.on is not None and abs(e.power_mw) < 1e-6:
-            does = "is on at no power" if e.on else "is off"
+        if abs(e.power_mw) < NOTHING_MW:
+            does = "rests" if e.on is None else "is on at no power" if e.on else "is off"
         else:
             does = f"{'injects' if e.power_mw >= 0 else 'takes'} {abs(e.power_mw):.3f} MW"
         return f"{e.asset} {does} at {self._at(e.step)}"
@@ -76,12 +84,12 @@ class Words:
             return f" ({e.limit})" if e.limit else ""
         listed = [f"{name} at {self._at(step, e.step)}" for name, step, _ in e.exceeded[:LISTED]]
         more = len(e.exceeded) - len(listed)
-        return ": else it would exceed " + ", ".join(listed) + (f" and {more} more limits" if more else "")
+        return ": the other way would exceed " + ", ".join(listed) + (f" and {more} more limits" if more else "")
 
     def _saved(self, e: Explanation) -> str:
         if not e.worth_eur or e.worth_eur < 0.005:
             return ""
-        return f" Without that the other way would save {e.worth_eur:.2f} {self._money}."
+        return f" Without that limit it would save {e.worth_eur:.2f} {self._money}."
 
     def _next(self, e: Explanation) -> str:
         return " ".join(text for text in (self._run(e), self._moves(e.changes)) if text)
@@ -92,17 +100,17 @@ class Words:
             return ""
         verb = "Running" if c.would == "start" else "Stopping"
         span = f"from {self._at(c.first, e.step)} to {self._at(c.last, e.step)}"
-        other = f" instead of {self._at(c.instead, e.step)}" if c.instead is not None else ""
+        other = f" instead of around {self._at(c.instead, e.step)}" if c.instead is not None else ""
         more = "more" if c.extra_cost_eur >= 0 else "less"
         money = f"{abs(c.extra_cost_eur):.2f} {self._money} {more}"
         return (
-            f"{verb} {span}{other} would cost {money}; it would {c.would} at a mean price {c.side} "
-            f"{self._price(c.price_eur_per_mwh)} (now {c.mean_eur_per_mwh:.2f})."
+            f"{verb} {span}{other} would cost {money}; it would {c.would} at a mean price of energy and fee "
+            f"{c.side} {self._price(c.price_eur_per_mwh)} (now {c.mean_eur_per_mwh:.2f})."
         )
 
     def _moves(self, changes: Sequence[Change]) -> str:
         told = [
-            f"{c.would} {c.side} {self._price(c.price_eur_per_mwh)}" for c in changes if c.first is None
+            f"{_moved(c.would)} {c.side} {self._price(c.price_eur_per_mwh)}" for c in changes if c.first is None
         ]  # fmt: skip
         return f"It would {' and '.join(told[:LISTED])}." if told else ""
 
