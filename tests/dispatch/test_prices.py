@@ -1,4 +1,4 @@
-"""Prices from duals: of the market, of nodes behind a limit, of fees and rules; marginal cost equals the nodal price."""
+"""Prices from duals: of the market, of nodes behind a limit, of fees and rules; marginal cost is the nodal price."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_system_price_of_a_firm_position_is_that_of_the_deviation() -> None:
 
 
 def test_a_free_asset_has_the_marginal_cost_of_its_node() -> None:
-    """Behind line 1 (1 MW) a load of 1.8 MW is fed by a generator of rising cost: its node is dearer than the market."""
+    """Behind line 1 (1 MW) a load of 1.8 MW and a generator of rising cost: their node is dearer than the market."""
     ids, net = ("g", "l", "x"), ThreeBusNet(rating_mw=(9.0, 1.0))
     sold = bid_energy(ids, ids, ON, np.zeros(4) + 1.0)
     problem = assemble(ON, ids, [quadratic("g", 2.0), load("l", np.full(4, 1.8)), idle("x", ON, 0.5), sold])

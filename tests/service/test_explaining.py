@@ -155,7 +155,8 @@ def test_a_plan_file_is_explained_with_its_own_commitments(
     assert (told["reason"], told["on"], told["price_eur_per_mwh"]) == ("price", False, whole["price_eur_per_mwh"])
     assert told["next"][0]["price_eur_per_mwh"] == pytest.approx(whole["next"][0]["price_eur_per_mwh"], abs=0.5)
     other = json.loads(text)
-    for lists in (other["schedule"], other["commitment"], other["q_mvar"], other["energy_mwh"], *other["decisions"].values()):
+    plain = [other[name] for name in ("schedule", "commitment", "q_mvar", "energy_mwh")]
+    for lists in (*plain, *other["decisions"].values()):
         for name in lists:
             lists[name] = lists[name][:96]
     other["times"] = other["times"][:96]
