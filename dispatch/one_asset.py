@@ -27,7 +27,6 @@ from vpp.domain.time import Array
 
 DEADLINE_S, GAP = 1.5, 1e-4
 ROOM = 1e-6
-CONTENTS = ("content", "store", "cold", "level")
 Ints = NDArray[np.int64]
 
 
@@ -95,13 +94,16 @@ class OneAsset:
         return bool((step[columns] == first).all())
 
     def windows(self) -> Iterator[tuple[str, Ints]]:
-        """Columns of contents: continuous, without power, with a window on both sides."""
-        moves = abs(self.problem.power).sum(axis=0)
+        """Columns of contents: without power, inside a window, and tied to their own step before by an equality."""
+        p = self.problem
+        moves = abs(p.power).sum(axis=0)
+        equal = p.matrix[np.flatnonzero(p.row_lower == p.row_upper)]
         for group, start in groups(self.block, 0):
             at = np.arange(start, start + group.size)
-            low, high = self.problem.lower[at], self.problem.upper[at]
-            held = group.shape[1] == self.problem.grid.n and not group.integer and not moves[at].any()
-            if held and group.label in CONTENTS and np.isfinite(low).all() and np.isfinite(high).all():
+            inside = np.isfinite(p.lower[at]).all() and np.isfinite(p.upper[at]).all()
+            if group.integer or group.shape[1] != p.grid.n or moves[at].any() or not inside:
+                continue
+            if (np.diff(sp.csr_array(equal[:, start : start + group.size]).indptr) > 1).any():
                 yield group.label, at
 
     def switched(self, t: int, on: bool) -> OneAsset:

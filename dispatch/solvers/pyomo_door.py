@@ -348,4 +348,3 @@ def _whole(problem: Problem) -> pyo.ConcreteModel:
     cost = LinearExpression(constant=problem.offset, linear_coefs=problem.cost.tolist(), linear_vars=x)
     model.cost = pyo.Objective(expr=cost)
     return model
-

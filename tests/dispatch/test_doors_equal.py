@@ -76,6 +76,11 @@ def _firm(fleet: Fleet, ids: tuple[str, ...], price: Array) -> list[Block]:
     return [position_energy(ids, ids, fleet.grid, position, price, 0.2, 0.4)]
 
 
+def _uncertain(fleet: Fleet, ids: tuple[str, ...], price: Array) -> list[Block]:
+    error = np.random.default_rng(3).normal(0.0, 0.3, (5, fleet.grid.n))
+    return [position_energy(ids, ids, fleet.grid, np.full(fleet.grid.n, -0.5), price, 0.2, 0.4, error_mw=error)]
+
+
 def _fee(fleet: Fleet, ids: tuple[str, ...], price: Array) -> list[Block]:
     return [*_sold(fleet, ids, price), grid_fee(ids, ids, fleet.grid, 0.4 * price)]
 
@@ -86,7 +91,9 @@ def _called(fleet: Fleet, ids: tuple[str, ...], price: Array) -> list[Block]:
     return [*_sold(fleet, ids, price), dr_call(ids[:3], ids, fleet.grid, active, baseline, ordered, 300.0, 90.0)]
 
 
-PRODUCTS: dict[str, Product] = {"energy": _sold, "position": _firm, "grid fee": _fee, "order": _called}
+PRODUCTS: dict[str, Product] = {
+    "energy": _sold, "position": _firm, "uncertain position": _uncertain, "grid fee": _fee, "order": _called,
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,7 @@ import pytest
 
 from dispatch.block import Context, EndValue, Rows
 from dispatch.explain import Explanation, explain
+from dispatch.one_asset import one_asset
 from dispatch.prices import prices_of
 from dispatch.problem import assemble, limit_rows
 from dispatch.products.energy import bid_energy
@@ -20,6 +21,7 @@ from dispatch.rules import RuleFile
 from dispatch.secure import Secured, secure_plan
 from dispatch.solvers.pyomo_door import rule_rows
 from tests.dispatch.oracle_tools import START
+from tests.dispatch.random_fleet import GRID_NAMES, plan, random_fleet
 from tests.dispatch.tiny import ThreeBusNet, exposure
 from vpp.domain.portfolio import Asset, AssetState
 from vpp.domain.prices import Prices
@@ -47,9 +49,7 @@ class World:
 
     @property
     def context(self) -> Context:
-        ends = {
-            a: EndValue(np.array([1e6]), np.array([self.worth])) for a in self.ids if not a.startswith("solar")
-        }
+        ends = {a: EndValue(np.array([1e6]), np.array([self.worth])) for a in self.ids if not a.startswith("solar")}
         return Context(GRID, START, self.states, self.inputs, self.committed, ends)
 
 
@@ -280,3 +280,13 @@ def test_a_plan_that_does_the_other_thing_than_its_prices_says_that_it_ended_in_
     told = explain(w.assets[0], 5, w.assets, w.context, idle, prices)
     assert (told.on, told.reason) == (False, "gap")
     assert told.changes[0].extra_cost_eur == pytest.approx(-0.25 * (WORTH - 20.0))
+
+
+@pytest.mark.parametrize(("kind", "label"), [("battery", "content"), ("process", "content"), ("chp", "store"),
+                                             ("thermal_store", "cold")])  # fmt: skip
+def test_the_contents_of_a_kind_are_found_by_what_they_are(kind: str, label: str) -> None:
+    fleet = random_fleet(4, GRID_NAMES[0], kinds=(kind,), outages=False, n=1)
+    schedule = plan(fleet, 4).schedule
+    asset = fleet.assets[0]
+    one = one_asset(asset, fleet.assets, fleet.context(), schedule, Prices({}, {}, {}, {}), room=True)
+    assert [name for name, _ in one.windows()] == [label]

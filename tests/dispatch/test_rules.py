@@ -135,6 +135,7 @@ def test_names_of_every_kind_are_what_its_schedule_reports(kind: str, seed: int)
 
 def test_a_start_is_the_column_of_the_start_and_counts_in_the_check() -> None:
     fleet, price = mills()
+
     def no_start(b: Any, plan: Any) -> None:
         b.quiet = pyo.Constraint(expr=sum(plan.start[a][t] for a in plan.assets for t in plan.steps) <= 1)
 

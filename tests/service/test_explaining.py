@@ -164,9 +164,7 @@ def test_a_plan_file_is_explained_with_its_own_commitments(
         explain_day(DEMO, None, "mill-3", EVENING, settings, json.dumps(other), lambda n, of: None)
 
 
-def ended(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str
-) -> tuple[int, str, str]:
+def ended(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
     monkeypatch.setattr(sys, "argv", ["vpp", "explain", "--portfolio", str(DEMO), *arguments])
     capsys.readouterr()
     with pytest.raises(SystemExit) as end:

@@ -12,9 +12,6 @@ from vpp.domain.time import TimeGrid
 OWN = {
     "min_up": "its minimum run time", "min_down": "its minimum stop time", "starts_per_day": "its starts per day",
     "crew": "the crew of its silo", "ramp_up": "its ramp", "ramp_down": "its ramp", "taper": "its charging taper",
-    "content full": "its store being full", "content empty": "its store being empty",
-    "store full": "its heat store being full", "store empty": "its heat store being empty",
-    "cold full": "its cold store being full", "cold empty": "its cold store being empty",
 }  # fmt: skip
 PARTS = {
     "network": "the network", "order": "a demand-response order", "limit": "an ordered limit",
@@ -26,9 +23,17 @@ NOTHING_MW = 5e-4
 
 
 def _moved(would: str) -> str:
-    """"more charge" as people say it."""
+    """What a column would do, as people say it: "more charge" is to charge more."""
     way, _, column = would.partition(" ")
     return f"{VERBS[column]} {way}" if column in VERBS else f"run at {way} power"
+
+
+def _own(limit: str) -> str:
+    """An asset's own limit: a store that is full or empty, a known rule, or the label of its rows."""
+    state = limit.rsplit(" ", 1)[-1]
+    if state in ("full", "empty"):
+        return f"its store, which would otherwise be too {state}"
+    return OWN.get(limit, f"its limit {limit}")
 
 
 class Words:
@@ -58,7 +63,7 @@ class Words:
         return f"{e.asset} {does} at {self._at(e.step)}"
 
     def _why(self, e: Explanation) -> str:
-        limit = OWN.get(e.limit, f"its limit {e.limit}")
+        limit = _own(e.limit)
         if e.reason == "uncontrolled":
             return "because nobody controls it."
         if e.reason == "known" and e.limit == "out of service":
