@@ -121,7 +121,7 @@ def _named(p: Placed, row: int, cut: Cut | None, exposure: Exposure | None) -> t
         return cut.element, exposure.names[cut.case]
     if p.rows.names:
         return p.rows.names[row].partition("[")[0], "expected"
-    return (p.block if p.block == p.rows.label else f"{p.block}/{p.rows.label}"), "expected"
+    return ("ordered limit" if p.part == "limit" else p.block), "expected"
 
 
 def _of_row(matrix: sp.csr_array, r: int) -> tuple[list[int], list[float]]:

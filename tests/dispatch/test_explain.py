@@ -227,7 +227,7 @@ def test_a_battery_held_by_an_ordered_limit_says_so() -> None:
     assert (told.power_mw, told.reason) == (pytest.approx(0.4), "marginal")
     assert told.parts_eur_per_mwh["limit"] == pytest.approx(-(100.0 - 5.0 - WORTH / 0.9))
     assert [(b.name, b.shadow_price) for b in told.bindings if b.part == "limit"] == [
-        ("limits", pytest.approx(-(100.0 - 5.0 - WORTH / 0.9)))
+        ("ordered limit", pytest.approx(-(100.0 - 5.0 - WORTH / 0.9)))
     ]
 
 

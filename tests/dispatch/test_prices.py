@@ -112,7 +112,7 @@ def test_fee_and_ordered_limit_are_parts_of_the_price_of_those_they_bind() -> No
     assert "x" not in prices.more["fee"]
     np.testing.assert_allclose(prices.more["limit"]["x"], [0.0, -5.0, 0.0, 0.0], atol=1e-9)
     np.testing.assert_allclose(prices.of("x", ON.n), PRICE + prices.more["limit"]["x"])
-    assert [(c.name, c.step) for c in prices.couplings] == [("limits", 1)]
+    assert [(c.name, c.step) for c in prices.couplings] == [("ordered limit", 1)]
 
 
 def test_a_rule_over_on_and_power_keeps_both_effects() -> None:

@@ -72,6 +72,10 @@ def test_a_secured_plan_has_a_price_for_every_bus_and_explains_by_its_network(
     assert run.solution is not None
     prices = run.solution.prices
     assert prices is not None
+    for battery in s.portfolio.of_kind("battery"):
+        parts = prices.parts(battery.id)
+        nodal = parts["energy"] + parts.get("network", 0.0)
+        np.testing.assert_allclose(nodal, prices.nodal_eur_per_mwh[str(battery.bus)], atol=1e-5)
     away, home = prices.nodal_eur_per_mwh["104"], prices.system_eur_per_mwh
     assert (away > home + 5.0).any()
     bound = int(np.argmax(away - home))

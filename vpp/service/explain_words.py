@@ -86,7 +86,7 @@ class Words:
 
     def _limits(self, e: Explanation) -> str:
         if not e.exceeded:
-            return f" ({e.limit})" if e.limit else ""
+            return f" ({e.limit})" if e.limit and e.limit not in PARTS.get(e.reason, "") else ""
         listed = [f"{name} at {self._at(step, e.step)}" for name, step, _ in e.exceeded[:LISTED]]
         more = len(e.exceeded) - len(listed)
         return ": the other way would exceed " + ", ".join(listed) + (f" and {more} more limits" if more else "")
