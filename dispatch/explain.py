@@ -23,7 +23,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from dispatch.block import Context
 from dispatch.couplings import NOTHING_EUR
@@ -252,14 +251,9 @@ def _known(asset: str, t: int, on: bool, context: Context) -> tuple[str, str]:
     state, committed = context.states[asset], context.committed.get(asset)
     if not state.available:
         return "known", "out of service"
-    if committed is not None and committed[t] >= 0 and (state.on == on or not _inside(committed, t)):
+    if committed is not None and committed[t] == int(on):
         return "known", "announced"
     return "own", "min_up" if on else "min_down"
-
-
-def _inside(committed: NDArray[np.int8], t: int) -> bool:
-    """Whether nothing before `t` is announced, so that the state before the plan still counts."""
-    return bool((committed[:t] < 0).all())
 
 
 def _freed(one: OneAsset) -> Iterator[tuple[str, OneAsset]]:

@@ -306,9 +306,9 @@ def solve_with_pyomo(problem: Problem, solver: str, options: Mapping[str, Any] |
     engine = pyo.SolverFactory(solver)
     if engine is None or not engine.available(exception_flag=False):
         raise NotSolved(f"Pyomo has no solver {solver} here")
-    for name, value in (options or {}).items():
-        engine.options[name] = value
     try:
+        for name, value in (options or {}).items():
+            engine.options[name] = value
         with _silent():
             result = engine.solve(model, load_solutions=False)
     except Exception as why:
