@@ -16,8 +16,8 @@ from dispatch.products.grid_fee import grid_fee
 from dispatch.registry import KINDS
 from vpp.domain.errors import Fault
 from vpp.domain.network import Network
-from vpp.domain.stage import REAL_TIME
 from vpp.domain.schedule import Schedule
+from vpp.domain.stage import REAL_TIME
 from vpp.domain.time import Array
 from vpp.service.situation import Call, GridSide, Situation, UnitPosition
 
