@@ -3,10 +3,11 @@
 Power is the asset's net injection, whatever columns make it. Commitment and content are the columns that
 the block's own reader reports them from, found by reading three made-up points,
 
-    r(0) = offset,   r(1) = offset + factor,   r(x) = offset + factor * x[j]  with  x[j] = j + 1,
+    r(0) = offset,   r(1) = offset + factor,   r(x) = offset + factor * x[j]  with  x[j] = j + 2,
 
-so a rule speaks of exactly what a schedule says, for kinds that share a store too. An asset that this
-stage does not decide on is a constant: its given power, and on where that is not zero.
+so a rule speaks of exactly what a schedule says, for kinds that share a store too; what a reader computes
+from several columns has no place and is refused by name. An asset that this stage does not decide on is
+a constant: its given power, and on where that is not zero.
 """
 
 from __future__ import annotations
@@ -72,7 +73,7 @@ class Places:
         self._probe(number)
         found = self._reported.get((asset, what))
         if found is None:
-            raise Faulty(f"{asset} has no {what}: a {block.name} does not report one")
+            raise Faulty(f"{asset} has no {what} to rule: {block.name} does not decide it in one column")
         column, factor, offset = found
         return Place(float(factor[t]), column=int(column[t]), constant=float(offset[t]))
 
@@ -123,7 +124,7 @@ class Places:
             return
         self._probed.add(number)
         size = sum(c.size for c in block.columns)
-        index = np.arange(1.0, size + 1.0)
+        index = np.arange(2.0, size + 2.0)
         zero, one, at, square = (block.read(x, {}) for x in (np.zeros(size), np.ones(size), index, index**2))
         for asset in zero:
             for what, attribute in (("on", "commitment"), ("stored_mwh", "stored_mwh")):
@@ -133,8 +134,8 @@ class Places:
                     continue
                 column = (rows[2] - offset) / factor
                 whole = np.abs(column - np.rint(column)) < EXACT * np.maximum(1.0, column)
-                if whole.all() and np.allclose(rows[3], offset + factor * column**2, rtol=1e-9):
-                    self._reported[asset, what] = first + np.rint(column).astype(np.int64) - 1, factor, offset
+                if whole.all() and (column > 1.5).all() and np.allclose(rows[3], offset + factor * column**2, rtol=1e-9):
+                    self._reported[asset, what] = first + np.rint(column).astype(np.int64) - 2, factor, offset
 
 
 class Unseen(LookupError):

@@ -65,7 +65,7 @@ def test_the_demo_has_its_contract_rule_and_its_digest_holds_it(with_rules: Fold
         ("def rules(b, plan):\n    plan.on['mill-9'][0]\n",
          "rules.py/line 2: no asset mill-9; did you mean mill-3?"),
         ("def rules(b, plan):\n    plan.on['battery-glass'][0]\n",
-         "rules.py/line 2: battery-glass has no on: a battery does not report one"),
+         "rules.py/line 2: battery-glass has no on to rule: battery does not decide it in one column"),
         ("def rules(b, plan):\n    plan.on['chp'][0].fix(1)\n",
          "rules.py/line 2: plan.on['chp'][0] is fixed; state it as a constraint"),
         ("def rules(b, plan):\n    plan.power['chp'][0]\n",
