@@ -12,7 +12,7 @@ a constant: its given power, and on where that is not zero.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -45,6 +45,7 @@ class Places:
     blocks: Sequence[Block]
     _reported: dict[tuple[str, str], tuple[Array, Array, Array]] = field(default_factory=dict)
     _probed: set[int] = field(default_factory=set)
+    _indexed: dict[int, Mapping[str, AssetResult]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._position = {a: i for i, a in enumerate(self.asset_ids)}
@@ -110,11 +111,16 @@ class Places:
         raise Faulty(f"{asset} has no {what}: a {block.name} does not count them")
 
     def _labelled(self, number: int, asset: str, t: int) -> Place | None:
-        """The column of a group `on` with one row per asset, which needs no probing."""
+        """The column of a group `on` with one row per asset, where one reading shows that it is what is reported."""
         block = self.blocks[number]
+        if number not in self._indexed:
+            self._indexed[number] = block.read(_index(block), {})
         for group, start in groups(block, self._start[number]):
             if group.label == "on" and group.shape == (len(block.assets), self.grid.n):
-                return Place(1.0, column=start + self._within[asset] * self.grid.n + t)
+                own = start + self._within[asset] * self.grid.n
+                told = self._indexed[number].get(asset, AssetResult()).commitment
+                if told is not None and told[t] == own + t - self._start[number] + 2:
+                    return Place(1.0, column=own + t)
         return None
 
     def _probe(self, number: int) -> None:
@@ -123,23 +129,28 @@ class Places:
         if number in self._probed:
             return
         self._probed.add(number)
-        size = sum(c.size for c in block.columns)
-        index = np.arange(2.0, size + 2.0)
-        zero, one, at, square = (block.read(x, {}) for x in (np.zeros(size), np.ones(size), index, index**2))
+        index = _index(block)
+        zero, one, at, squared = (block.read(x, {}) for x in (0.0 * index, np.ones(len(index)), index, index**2))
         for asset in zero:
             for what, attribute in (("on", "commitment"), ("stored_mwh", "stored_mwh")):
-                rows = [_row(r[asset], attribute) for r in (zero, one, at, square)]
+                rows = [_row(r[asset], attribute) for r in (zero, one, at, squared)]
                 offset, factor = rows[0], rows[1] - rows[0]
                 if not offset.size or (np.abs(factor) < EXACT).any():
                     continue
                 column = (rows[2] - offset) / factor
                 whole = np.abs(column - np.rint(column)) < EXACT * np.maximum(1.0, column)
-                if whole.all() and (column > 1.5).all() and np.allclose(rows[3], offset + factor * column**2, rtol=1e-9):
+                square = np.allclose(rows[3], offset + factor * column**2, rtol=1e-9)
+                if whole.all() and (column > 1.5).all() and square:
                     self._reported[asset, what] = first + np.rint(column).astype(np.int64) - 2, factor, offset
 
 
 class Unseen(LookupError):
     """A quantity of an asset that this stage neither decides nor knows; rows that need it are left out."""
+
+
+def _index(block: Block) -> Array:
+    """x[j] = j + 2."""
+    return np.arange(2.0, sum(c.size for c in block.columns) + 2.0)
 
 
 def _row(result: AssetResult, attribute: str) -> Array:

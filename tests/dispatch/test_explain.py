@@ -26,6 +26,7 @@ from tests.dispatch.tiny import ThreeBusNet, exposure
 from vpp.domain.portfolio import Asset, AssetState
 from vpp.domain.prices import Prices
 from vpp.domain.time import Array, TimeGrid
+from vpp.service.explain_words import Words
 
 QUARTERS = 16
 GRID = TimeGrid.uniform(START, timedelta(minutes=15), QUARTERS)
@@ -290,3 +291,25 @@ def test_the_contents_of_a_kind_are_found_by_what_they_are(kind: str, label: str
     asset = fleet.assets[0]
     one = one_asset(asset, fleet.assets, fleet.context(), schedule, Prices({}, {}, {}, {}), room=True)
     assert [name for name, _ in one.windows()] == [label]
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_is_explained_and_every_price_named_lies_on_its_side(kind: str, seed: int) -> None:
+    fleet = random_fleet(seed, GRID_NAMES[0], kinds=(kind,), outages=False)
+    ids = tuple(a.id for a in fleet.assets)
+    price = np.random.default_rng(seed).uniform(10.0, 160.0, fleet.grid.n)
+    blocks = [KINDS[kind].block(fleet.assets, fleet.context()), bid_energy(ids, ids, fleet.grid, price)]
+    found = secure_plan(assemble(fleet.grid, ids, blocks), None, None, deadline_s=30, rel_gap=1e-7)
+    assert found.row_duals is not None
+    prices = prices_of(found.problem, found.x, found.row_duals, fleet.assets)
+    words = Words(fleet.grid, "Europe/Berlin", "EUR")
+    for t in range(0, fleet.grid.n, 5):
+        told = explain(fleet.assets[0], t, fleet.assets, fleet.context(), found.solution.schedule, prices)
+        assert told.price_eur_per_mwh == pytest.approx(price[t])
+        assert told.reason in {"price", "own", "known", "marginal", "uncontrolled"}, told
+        for change in told.changes:
+            now = price[t] if change.mean_eur_per_mwh is None else change.mean_eur_per_mwh
+            past = change.price_eur_per_mwh - now
+            assert past >= -1e-3 if change.side == "above" else past <= 1e-3
+        assert words.sentence(told).startswith(f"{ids[0]} ")
