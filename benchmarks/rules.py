@@ -2,8 +2,9 @@
 
 Half batteries, half mills with minimum times, 96 quarters, one energy product. Both problems are built
 and handed to the solver in turn, best of the repetitions: `rules_s` is what making the rule's rows takes
-(`rules_cpu_s` of processor time, for machines that do other work beside it), `more_s` the difference of the two totals, which carries the machine's noise on a build of seconds. The
-import of Pyomo is measured apart: a service pays it once, when it reads the portfolio.
+(`rules_cpu_s` of processor time, for machines that do other work beside it), `more_s` the difference of
+the two totals, which carries the machine's noise on a build of seconds. The import of Pyomo is measured
+apart: a service pays it once, when it reads the portfolio.
 
     python -m benchmarks.rules [--assets 10000] [--repeat 3]
 """
@@ -123,8 +124,8 @@ def main() -> None:
           f"{best['rows_s']:.3f} s of its own, build and hand-over differ by {more:+.3f} s")  # fmt: skip
     print(json.dumps({
         "assets": given.assets, "ruled_assets": RULED, "rules": ruled.rows - rows, "build_s": best["build_s"],
-        "build_ruled_s": best["build_ruled_s"], "rules_s": best["rows_s"], "rules_cpu_s": best["rows_cpu_s"], "handover_s": best["handover"],
-        "handover_ruled_s": best["ruled"], "more_s": more, "pyomo_import_s": IMPORT_S,
+        "build_ruled_s": best["build_ruled_s"], "rules_s": best["rows_s"], "rules_cpu_s": best["rows_cpu_s"],
+        "handover_s": best["handover"], "handover_ruled_s": best["ruled"], "more_s": more, "pyomo_import_s": IMPORT_S,
         "rows": ruled.rows, "cols": ruled.columns, "nnz": int(ruled.matrix.nnz),
     }))  # fmt: skip
 

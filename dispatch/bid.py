@@ -54,6 +54,24 @@ def price_quantity_curve(
     return price_eur_per_mwh + levels[:, None], _monotone(mw, levels, x[net])
 
 
+def capacity_curve(
+    problem: Problem, x: Array, block: str, label: str, levels: Array, hours: Array, deadline_s: float
+) -> Array:
+    """MW (K,G) of capacity held at prices moved by ascending `levels` (K,G) EUR/MW/h, non-decreasing in k.
+
+    `label` is the product's column group of `block` with one column an interval, `hours` (G,) its length. The level
+    of zero is the plan. Raises NotSolved when late.
+    """
+    began, sold = time.perf_counter(), columns_of(problem, block, label)
+    living = Living(problem)
+    mw = np.tile(x[sold], (len(levels), 1))
+    for k, level in enumerate(levels):
+        if np.any(level != 0.0):
+            living.set_cost(sold, problem.cost[sold] - level * hours)
+            mw[k] = living.solve_fixed(x, deadline_s - (time.perf_counter() - began)).x[sold]
+    return np.maximum.accumulate(_monotone(mw, levels[:, :1].ravel(), x[sold]), axis=0)
+
+
 def _monotone(mw: Array, levels: Array, plan: Array) -> Array:
     """Non-decreasing in k: running maximum above level 0, running minimum below it, both from the plan."""
     above, below = levels > 0, levels < 0

@@ -1,10 +1,11 @@
 """The one seam of the optimisation: an asset kind or a product states itself as a `Block`.
 
 A block holds labelled column groups and sparse rows. Rows may use the block's own columns (`own`)
-and the net injections of all assets (`injection`); the map `power` gives the injection of the
-block's assets from its columns:
+the net injections of all assets (`injection`) and the columns of other blocks by name (`across`);
+the map `power` gives the injection of the block's assets from its columns:
 
-    lower <= own @ x + injection @ p <= upper,      p[assets] = power @ x + power_offset
+    lower <= own @ x + injection @ p + sum over blocks b of across[b] @ x_b <= upper
+    p[assets] = power @ x + power_offset
 
 where p stacks the injections of all assets, MW, asset-major: entry asset * T + t. The variables are
 x in [lower, upper], the objective is the sum of cost * x + offset, and money spent is positive.
@@ -22,6 +23,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from dispatch.headroom import Headroom
 from vpp.domain.errors import Fault
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
@@ -34,7 +36,8 @@ class Columns:
     """A labelled group of variables of shape (n, T), flattened row-major; arrays broadcast to it.
 
     `cost` is money per unit of the variable; `term` names the cost in the breakdown
-    (energy, deviation, starts, wear, fuel, missed_production, penalties, stored_energy, comfort, fee).
+    (energy, deviation, starts, wear, fuel, missed_production, penalties, stored_energy, comfort, fee,
+    demand, reserve).
     """
 
     label: str
@@ -52,7 +55,10 @@ class Columns:
 
 @dataclass(frozen=True)
 class Rows:
-    """Labelled constraints; `own` is (m, block columns), `injection` (m, N*T) or None; `names` label single rows."""
+    """Labelled constraints; `own` is (m, block columns), `injection` (m, N*T) or None; `names` label single rows.
+
+    `across[block]` is (m, columns of that block), a block stacked before this one or beside it.
+    """
 
     label: str
     lower: Array | float
@@ -60,6 +66,7 @@ class Rows:
     own: sp.csr_array | None = None
     injection: sp.csr_array | None = None
     names: tuple[str, ...] = ()
+    across: Mapping[str, sp.csr_array] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -95,7 +102,11 @@ def nothing_to_read(x: Array, duals: Mapping[str, Array]) -> Mapping[str, AssetR
 
 @dataclass(frozen=True)
 class Block:
-    """Columns, rows and the injection of `assets` (ids); `power` is (len(assets)*T, columns) or None."""
+    """Columns, rows and the injection of `assets` (ids); `power` is (len(assets)*T, columns) or None.
+
+    `headroom` says what the assets can give beyond their set-point; without it they sell no reserve. What
+    a product's reader finds under the product's own id goes into the schedule's `products`.
+    """
 
     name: str
     columns: tuple[Columns, ...]
@@ -105,6 +116,7 @@ class Block:
     power_offset: Array | float = 0.0
     offset: float = 0.0
     read: Reader = nothing_to_read
+    headroom: Headroom | None = None
 
 
 @dataclass(frozen=True)

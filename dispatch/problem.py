@@ -24,6 +24,7 @@ from vpp.domain.time import Array, TimeGrid
 
 CROSSING = 1e-9
 TOLERANCE = 1e-5
+LIMIT_EUR_PER_MWH = 10_000.0
 Bools = NDArray[np.bool_]
 Ints = NDArray[np.int64]
 
@@ -139,7 +140,9 @@ def _grow(problem: Problem, blocks: Sequence[Block], extra: Sequence[Rows]) -> P
         *((b.name, r, at) for b, at in zip(blocks, column_start, strict=False) for r in b.rows),
         *(("extra", r, 0) for r in extra),
     ]
-    matrix, row_lower, row_upper = _rows(placed, power, power_offset, columns)
+    everyone, starts = (*problem.blocks, *blocks), (*problem.column_start, *column_start)
+    named = {b.name: at for b, at in zip(everyone, starts, strict=False)}
+    matrix, row_lower, row_upper = _rows(placed, power, power_offset, columns, named)
     above = sp.csr_array(
         (problem.matrix.data, problem.matrix.indices, problem.matrix.indptr), shape=(problem.rows, columns)
     )
@@ -217,13 +220,21 @@ def _power(problem: Problem, blocks: Sequence[Block], column_start: Sequence[int
 
 
 def _rows(
-    placed: Sequence[tuple[str, Rows, int]], power: sp.csr_array, power_offset: Array, columns: int
+    placed: Sequence[tuple[str, Rows, int]],
+    power: sp.csr_array,
+    power_offset: Array,
+    columns: int,
+    named: Mapping[str, int],
 ) -> tuple[sp.csr_array, Array, Array]:
     own, injection = _Triplets(), _Triplets()
     lower, upper, count = [np.empty(0)], [np.empty(0)], 0
     for name, rows, first in placed:
         if rows.own is not None:
             own.add(rows.own, count, first)
+        for other, part in rows.across.items():
+            if part.shape[0] != rows.size:
+                raise ValueError(f"{name}/{rows.label}: rows across {other} have shape {part.shape}")
+            own.add(part, count, named[other])
         if rows.injection is not None:
             if rows.injection.shape != (rows.size, len(power_offset)):
                 raise ValueError(f"{name}/{rows.label}: injection rows have shape {rows.injection.shape}")
@@ -250,8 +261,12 @@ def injection(problem: Problem, x: Array) -> Array:
     return p.reshape(len(problem.asset_ids), problem.grid.n)
 
 
-def limit_rows(asset_ids: Sequence[str], grid: TimeGrid, limits: Mapping[str, tuple[Array, Array]]) -> Rows:
-    """Bounds on injections: `limits[asset]` = (lower (T,), upper (T,)) MW; only rows with a finite side."""
+def limit_block(asset_ids: Sequence[str], grid: TimeGrid, limits: Mapping[str, tuple[Array, Array]]) -> Block:
+    """Bounds on injections: `limits[asset]` = (lower (T,), upper (T,)) MW; only rows with a finite side.
+
+    What a machine cannot keep, because it must run on or has too little to give, is missed at a price above
+    every economic value: that asset yields, and the rest of the plan stands.
+    """
     at, lower, upper = [np.empty(0, dtype=np.int64)], [np.empty(0)], [np.empty(0)]
     for asset, (low, high) in limits.items():
         finite = np.flatnonzero(np.isfinite(low) | np.isfinite(high))
@@ -261,7 +276,12 @@ def limit_rows(asset_ids: Sequence[str], grid: TimeGrid, limits: Mapping[str, tu
     column = np.concatenate(at)
     size = (len(column), len(asset_ids) * grid.n)
     pick = sp.csr_array((np.ones(len(column)), (np.arange(len(column)), column)), shape=size)
-    return Rows("limits", np.concatenate(lower), np.concatenate(upper), injection=pick)
+    price = LIMIT_EUR_PER_MWH * grid.hours[column % grid.n]
+    sides = tuple(Columns(label, (1, len(column)), cost=price, term="limits") for label in ("below_mw", "above_mw"))
+    one = sp.eye_array(len(column))
+    own = sp.csr_array(sp.hstack([one, -one], format="csr"))
+    rows = Rows("limits", np.concatenate(lower), np.concatenate(upper), own, pick)
+    return Block("limits", sides, (rows,))
 
 
 def group_rows(asset_ids: Sequence[str], members: Sequence[str], steps: int) -> sp.csr_array:
@@ -313,9 +333,14 @@ def _results(problem: Problem, x: Array, row_duals: Array | None) -> Iterator[tu
 def read_schedule(problem: Problem, x: Array, row_duals: Array | None, tan_phi: Array) -> Schedule:
     """The schedule at `x` (columns,); q = tan_phi (N,) * p.
 
-    `row_duals` (rows,) are d objective / d row bound, or None where a solve gives none.
+    `row_duals` (rows,) are d objective / d row bound, or None where a solve gives none. Decisions that a
+    product makes of an asset join those of its kind; what a product reads under its own id is its own.
     """
-    results = dict(_results(problem, x, row_duals))
+    results: dict[str, AssetResult] = {}
+    for name, found in _results(problem, x, row_duals):
+        first = results.get(name)
+        results[name] = found if first is None else replace(first, decisions={**first.decisions, **found.decisions})
+    products = {name: results.pop(name).decisions for name in set(results) - set(problem.asset_ids)}
     power_mw = injection(problem, x)
     return Schedule(
         problem.asset_ids,
@@ -326,6 +351,7 @@ def read_schedule(problem: Problem, x: Array, row_duals: Array | None, tan_phi: 
         stored_mwh={a: r.stored_mwh for a, r in results.items() if r.stored_mwh is not None},
         decisions={a: r.decisions for a, r in results.items() if r.decisions},
         marginal_value={a: r.marginal_value for a, r in results.items() if r.marginal_value is not None},
+        products=dict(sorted(products.items())),
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from adapters.store import schema
@@ -78,6 +78,13 @@ class Runs:
         with self._db.write() as connection:
             if connection.execute(change.values(run_id=run_id, status=status)).rowcount == 0:
                 raise NotFound(f"cycle {stage} {cycle_start} was not claimed")
+
+    def reopen(self, stage: str, cycle_start: datetime) -> None:
+        """Give up the claim of a cycle that nobody finished, so that it can be run after all."""
+        c = schema.cycles.c
+        mine = c.stage == stage, c.cycle_start == cycle_start, c.status.is_(None)
+        with self._db.write() as connection:
+            connection.execute(delete(schema.cycles).where(*mine))
 
     def cycles(self, stage: str | None = None, unfinished_only: bool = False) -> list[Cycle]:
         """Claimed cycles in order of their start."""

@@ -178,6 +178,11 @@ def _windows(times: Array, length: Array, excused: NDArray[np.bool_]) -> sp.csr_
     return sp.csr_array((np.ones(int(keep.sum())), (row[keep], column[keep])), shape=(size, size))
 
 
+def inside_minimum_run(m: Machines) -> sp.csr_array:
+    """(n*T, n*T) map from starts to 1 in every step in which the machine that started may not stop yet."""
+    return _windows(m.times, m.up, m.excused)
+
+
 def before_matrix(values: Array) -> sp.csr_array:
     """(n*T, n*T) map from x to values[i,t] * x[i,t-1]; `values` is (n,T), the first step of each machine is empty."""
     return sp.csr_array(diagonal(values) @ previous(*values.shape))

@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from dispatch.assets import _exclusive, _store
 from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, stack
+from dispatch.headroom import Headroom, Linear, TwoWays, at_edges, room, scaled
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
@@ -76,6 +77,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     initial = np.clip(stored(fleet, context), 0.0, capacity)
     floor, ceiling = capacity * parameter(fleet, "soc_min"), capacity * parameter(fleet, "soc_max")
     lower, upper = _store.window(initial, keep, floor, ceiling)
+    window = lower, upper
     end = _store.end_value_columns("end", _store.ends_of(ids(fleet), context), steps, floor, lower[:, -1])
     lower = _store.hard_end(end, lower, _required_end(fleet, initial, keep, power, grid, ceiling))
     risky = _exclusive.at_risk(context, eta_c * eta_d, parameter(fleet, "wear_eur_per_mwh"), power * np.ones(steps))
@@ -96,7 +98,66 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
         rows += _exclusive.rows(risky, sizes, (CHARGE, DISCHARGE, CHARGING), rated, rated)
     ones = _store.diagonal(np.ones(n * steps))
     injection = stack(sizes, {CHARGE: sp.csr_array(-ones), DISCHARGE: ones}, n * steps)
-    return Block(NAME, columns, tuple(rows), ids(fleet), injection, read=_reader(ids(fleet), steps))
+    tapers = _taper_room(fleet, sizes, initial, steps)
+    reserve = _headroom(fleet, sizes, power, initial, window, tapers)
+    return Block(NAME, columns, tuple(rows), ids(fleet), injection, read=_reader(ids(fleet), steps), headroom=reserve)
+
+
+def _headroom(
+    fleet: Sequence[Asset], sizes: Sequence[int], power: Array, initial: Array, window: tuple[Array, Array],
+    tapers: Sequence[Linear],
+) -> Headroom:  # fmt: skip
+    """Up: from the set-point to full discharge, with what lies above the floor; down: to full charge, with the way
+    to the ceiling or to where the taper begins. One that is outside this window sells nothing.
+
+    A call down that meets an idle or charging plan fills eta_c a MWh; one that replaces discharging leaves 1 / eta_d
+    in store, the larger, and the plan may do either: it is what is held. Made good by charging less (eta_c), a MWh
+    takes back 1 / (eta_c eta_d).
+    """
+    low, high = window
+    n, steps = low.shape
+    eta_c, eta_d = parameter(fleet, "charge_efficiency"), parameter(fleet, "discharge_efficiency")
+    size, rated = n * steps, np.repeat(power.ravel(), steps)
+    up = scaled(sizes, {CHARGE: np.ones(1), DISCHARGE: -np.ones(1)}, size, rated)
+    down = scaled(sizes, {CHARGE: -np.ones(1), DISCHARGE: np.ones(1)}, size, rated)
+    per_mwh = np.repeat(eta_d, steps, axis=1)
+    out = scaled(sizes, {CONTENT: per_mwh}, size, -per_mwh * low)
+    into = scaled(sizes, {CONTENT: -per_mwh}, size, per_mwh * high)
+    first_out, first_into = (eta_d * np.maximum(x, 0.0) for x in (initial - low[:, :1], high[:, :1] - initial))
+    floor, ceiling, knee = (
+        parameter(fleet, name) * parameter(fleet, "capacity_mwh") for name in ("soc_min", "soc_max", "taper_from_soc")
+    )
+    above = (high.max(axis=1, keepdims=True) - np.minimum(knee, ceiling)) * eta_d
+    below = (floor - low.min(axis=1, keepdims=True)) * eta_d
+    back = 1.0 / (eta_c * eta_d)
+    return Headroom(
+        room(up, n, energy=at_edges(out, first_out, n), takes_back=back, relief_mwh=below, most_mw=2.0 * power),
+        room(
+            down, n, energy=at_edges(into, first_into, n), takes_back=back, relief_mwh=above, most_mw=2.0 * power,
+            beside=tapers,
+        ),
+        TwoWays(
+            scaled(sizes, {CHARGE: np.ones(1)}, size), scaled(sizes, {DISCHARGE: np.ones(1)}, size), power.ravel()
+        ),
+    )  # fmt: skip
+
+
+def _taper_room(fleet: Sequence[Asset], sizes: Sequence[int], initial: Array, steps: int) -> list[Linear]:
+    """What the taper leaves beside charging, at the content of either end of a step."""
+    n, share = len(fleet), 1.0 - parameter(fleet, "taper_from_soc")
+    if not (share > 0.0).any():
+        return []
+    rated, capacity = parameter(fleet, "power_mw"), parameter(fleet, "capacity_mwh")
+    most = np.divide(rated, share, out=np.full(share.shape, INF), where=share > 0.0)
+    slope = np.where(share > 0.0, most / capacity, 0.0)
+    by_content = scaled(sizes, {CONTENT: np.repeat(-slope, steps, axis=1)}, n * steps)
+    net = scaled(sizes, {CHARGE: -np.ones(1), DISCHARGE: np.ones(1)}, n * steps)
+    edges = at_edges(by_content, (-slope * initial).ravel(), n)
+    at = np.arange(n * (steps + 1)).reshape(n, steps + 1)
+    return [
+        Linear(sp.csr_array(edges.matrix[u] + net.matrix), edges.offset[u] + np.repeat(most, steps))
+        for u in (at[:, :-1].ravel(), at[:, 1:].ravel())
+    ]
 
 
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:

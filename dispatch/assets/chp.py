@@ -33,6 +33,7 @@ from dispatch.assets._commitment import Machines, before_matrix
 from dispatch.assets._inputs import ids, no_fleet_faults, parameter, stored, trajectories
 from dispatch.assets._store import End, diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, Rows, eye, stack
+from dispatch.headroom import Headroom, at_edges, room, scaled
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
@@ -106,7 +107,31 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
         *_store.end_value_rows("end_value", sizes, STORE, END, end),
     ]
     power = stack(sizes, {POWER: eye(size)}, size)
-    return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, sizes, m.shape))
+    reserve = _headroom(fleet, sizes, initial, (lower, upper))
+    return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, sizes, m.shape), headroom=reserve)
+
+
+def _headroom(fleet: Sequence[Asset], sizes: Sequence[int], initial: Array, window: tuple[Array, Array]) -> Headroom:
+    """Between minimum load and rating while it runs, as long as the heat store takes or has the heat that changes."""
+    low, high = window
+    n, steps = low.shape
+    size, gain = n * steps, np.repeat(parameter(fleet, "heat_mw_per_mw"), steps, axis=1)
+    most, least = (np.repeat(parameter(fleet, name), steps) for name in ("power_mw", "min_power_mw"))
+    up = scaled(sizes, {ON: most, POWER: -np.ones(1)}, size)
+    down = scaled(sizes, {ON: -least, POWER: np.ones(1)}, size)
+    per_mwh = np.divide(1.0, gain, out=np.zeros_like(gain), where=gain > 0.0)
+    heated = scaled(sizes, {STORE: -per_mwh}, size, per_mwh * high)
+    missing = scaled(sizes, {STORE: per_mwh}, size, -per_mwh * low)
+    ramp, heats = parameter(fleet, "ramp_mw_per_min"), parameter(fleet, "heat_mw_per_mw") > 0.0
+    first = [np.maximum(x, 0.0) * per_mwh[:, :1] for x in (high[:, :1] - initial, initial - low[:, :1])]
+    return Headroom(
+        room(
+            up, n, energy=at_edges(heated, first[0], n), stores=heats, ramp_mw_per_min=ramp,
+            relief_mwh=(high.max(axis=1, keepdims=True) - parameter(fleet, "store_mwh_th")) * per_mwh[:, :1],
+            most_mw=parameter(fleet, "power_mw"),
+        ),
+        room(down, n, energy=at_edges(missing, first[1], n), stores=heats, ramp_mw_per_min=ramp),
+    )  # fmt: skip
 
 
 def _columns(

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from dispatch.assets._inputs import available, ids, no_fleet_faults, trajectories
 from dispatch.block import Block, Columns, Context, Rows, eye, stack
+from dispatch.headroom import Headroom, room, scaled
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
@@ -57,7 +58,9 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     )
     sizes, one = [c.size for c in columns], eye(n * steps)
     sum_rows = Rows("limit", limit.ravel(), limit.ravel(), own=stack(sizes, {POWER: one, CURTAILED: one}, n * steps))
-    return Block(NAME, columns, (sum_rows,), ids(fleet), stack(sizes, {POWER: one}, n * steps))
+    up, down = (room(scaled(sizes, {g: np.ones(1)}, n * steps), n) for g in (CURTAILED, POWER))
+    power = stack(sizes, {POWER: one}, n * steps)
+    return Block(NAME, columns, (sum_rows,), ids(fleet), power, headroom=Headroom(up, down))
 
 
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:

@@ -36,6 +36,7 @@ from dispatch.assets._commitment import Machines
 from dispatch.assets._inputs import ids, parameter, stored, trajectories
 from dispatch.assets._store import diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, EndValue, Reader, Rows, eye, stack
+from dispatch.headroom import Headroom, Linear, at_edges, room
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
@@ -165,7 +166,31 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     rows.append(_store.balance_rows("silo_balance", sizes, CONTENT, gains, initial, keep, -shipped_mwh))
     rows += _store.end_value_rows("end_value", sizes, CONTENT, END, end)
     power = stack(sizes, {ON: diagonal(-_flat(parameter(fleet, "power_mw"), steps))}, m.known.size)
-    return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, silos, sizes, m.shape))
+    reserve = _headroom(fleet, context, silos, m, sizes, (initial, lower))
+    reader = _reader(fleet, silos, sizes, m.shape)
+    return Block(NAME, columns, tuple(rows), ids(fleet), power, read=reader, headroom=reserve)
+
+
+def _headroom(
+    fleet: Sequence[Asset], context: Context, silos: Silos, m: Machines, sizes: Sequence[int],
+    content: tuple[Array, Array],
+) -> Headroom:  # fmt: skip
+    """Up: a mill that runs and is past its minimum run stops, all or nothing, and rests its minimum stop; its share
+    of the silo above the floor carries the product it does not make. Nothing starts on call."""
+    (initial, low), (n, steps) = content, m.shape
+    rated, one = parameter(fleet, "power_mw"), eye(n * steps)
+    since = np.array([context.states[a.id].minutes_in_state for a in fleet], dtype=float).reshape(-1, 1)
+    held = (m.times < m.up - since - _commitment.EPS_MIN) & (m.initial_on[:, None] > 0.0) & (m.known == 1)
+    stoppable = stack(sizes, {ON: one, START: sp.csr_array(-_commitment.inside_minimum_run(m))}, n * steps)
+    per_step = diagonal(np.repeat(rated, steps, axis=1))
+    power = Linear(sp.csr_array(per_step @ stoppable), -(rated * held).ravel())
+    own = silos.member / (_rate(fleet).ravel() / rated.ravel() * silos.member.sum(axis=1, keepdims=True))
+    share = stack(sizes, {CONTENT: sp.csr_array(sp.kron(sp.csr_array(own.T), eye(steps)))}, n * steps)
+    left = at_edges(Linear(share, -(own.T @ low).ravel()), own.T @ np.maximum(initial - low[:, :1], 0.0), n)
+    floor = silos.number("min_t") * silos.mwh_per_t
+    below = own.T @ (floor - low.min(axis=1, keepdims=True))
+    rest = parameter(fleet, "min_stop_h")
+    return Headroom(room(power, n, energy=left, whole_mw=rated, rest_h=rest, relief_mwh=below))
 
 
 def _flat(values: Array, steps: int) -> Array:

@@ -27,6 +27,7 @@ from dispatch.assets import _store
 from dispatch.assets._inputs import available, ids, no_fleet_faults, parameter, stored, trajectories
 from dispatch.assets._store import diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, Reader, eye, stack
+from dispatch.headroom import Headroom, at_edges, room, scaled
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
@@ -83,7 +84,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     hours, shape = np.broadcast_to(context.grid.hours, heat.shape), heat.shape
     keep = _store.keep_share(parameter(fleet, "loss_per_h"), context.grid)
     initial = np.maximum(stored(fleet, context), 0.0)
-    lower, upper = _store.window(initial, keep, np.zeros_like(initial), parameter(fleet, "store_mwh_th"))
+    window = lower, upper = _store.window(initial, keep, np.zeros_like(initial), parameter(fleet, "store_mwh_th"))
     end = _store.end_value_columns("end", _store.ends_of(ids(fleet), context), shape[1], np.zeros(len(fleet)))
     lower = _store.hard_end(end, lower, np.minimum(initial, upper[:, -1:]))
     least, most = _power_bounds(fleet, context, shape)
@@ -99,7 +100,33 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     rows = [_store.balance_rows("cold_balance", sizes, COLD, gains, initial, keep, -heat * hours)]
     rows += _store.end_value_rows("end_value", sizes, COLD, END, end)
     power = stack(sizes, {POWER: sp.csr_array(-one)}, heat.size)
-    return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, sizes, shape))
+    reserve = _headroom(fleet, sizes, (least, most), initial, window, cop)
+    return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, sizes, shape), headroom=reserve)
+
+
+def _headroom(
+    fleet: Sequence[Asset], sizes: Sequence[int], power: tuple[Array, Array], initial: Array,
+    window: tuple[Array, Array], cop: Array,
+) -> Headroom:  # fmt: skip
+    """Up: less consumption while there is cold; down: more while there is room for it. A MWh moves at most the best
+    COP's cold, and winning it back may meet the worst."""
+    store = parameter(fleet, "store_mwh_th")
+    (least, most), (low, high) = power, window
+    n, size = len(cop), cop.size
+    best, worst = cop.max(axis=1, keepdims=True), cop.min(axis=1, keepdims=True)
+    per_mwh = np.broadcast_to(1.0 / best, cop.shape)
+    out = scaled(sizes, {COLD: per_mwh}, size, -per_mwh * low)
+    into = scaled(sizes, {COLD: -per_mwh}, size, per_mwh * high)
+    first_out, first_into = (np.maximum(x, 0.0) / best for x in (initial - low[:, :1], high[:, :1] - initial))
+    up = scaled(sizes, {POWER: np.ones(1)}, size, -least)
+    down = scaled(sizes, {POWER: -np.ones(1)}, size, most)
+    return Headroom(
+        room(up, n, energy=at_edges(out, first_out, n), takes_back=best / worst),
+        room(
+            down, n, energy=at_edges(into, first_into, n), takes_back=best / worst,
+            relief_mwh=(high.max(axis=1, keepdims=True) - store) / best, most_mw=parameter(fleet, "max_power_mw"),
+        ),
+    )  # fmt: skip
 
 
 def _power_bounds(fleet: Sequence[Asset], context: Context, shape: tuple[int, int]) -> tuple[Array, Array]:

@@ -9,8 +9,9 @@ may carry any store below it. What is out of service is off or at its default. S
 kinds, whose equations these are; each kind is one file here.
 """
 
+from dispatch.check.contracts import check_contracts
 from dispatch.check.registry import RECOMPUTE
 from dispatch.check.tools import Plan, Recomputed
 from dispatch.check.whole import check_schedule, plans, recompute
 
-__all__ = ["RECOMPUTE", "Plan", "Recomputed", "check_schedule", "plans", "recompute"]
+__all__ = ["RECOMPUTE", "Plan", "Recomputed", "check_contracts", "check_schedule", "plans", "recompute"]

@@ -17,7 +17,13 @@ from numpy.typing import NDArray
 
 from dispatch.block import INF, Block, Columns, Rows
 from dispatch.problem import group_rows
+from dispatch.product import ContractTerms, Trade
 from vpp.domain.time import Array, TimeGrid
+
+NAME = "dr_call"
+Terms: type[ContractTerms] | None = None
+KNOWN: tuple[str, ...] = ()
+BELOW_ANYTHING_MW = 1e3
 
 
 def dr_call(
@@ -52,3 +58,17 @@ def dr_call(
         Rows("ordered", ordered, INF, sp.csr_array(sp.hstack([one, one], format="csr"))),
     )
     return Block(name, columns, rows)
+
+
+def blocks(trade: Trade) -> list[Block]:
+    """One block an order. Steps in which nothing is owed bind nothing; they stay so that the problem keeps its shape
+    by the minute."""
+    everywhere = np.ones(trade.grid.n, dtype=bool)
+    return [
+        dr_call(
+            c.assets, trade.asset_ids, trade.grid, everywhere,
+            np.where(c.ordered_mw > 0.0, c.baseline_mw, -BELOW_ANYTHING_MW), c.ordered_mw, c.missed_eur_per_mwh,
+            name=f"call {c.id}",
+        )
+        for c in trade.calls
+    ]  # fmt: skip

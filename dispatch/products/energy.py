@@ -34,8 +34,12 @@ from numpy.typing import NDArray
 
 from dispatch.block import INF, Block, Columns, Rows
 from dispatch.problem import group_rows
+from dispatch.product import ContractTerms, Trade
 from vpp.domain.time import Array, TimeGrid
 
+NAME = "energy"
+Terms: type[ContractTerms] | None = None
+KNOWN: tuple[str, ...] = ()
 FLOOR_EUR_PER_MWH = 0.01
 
 
@@ -133,3 +137,19 @@ def best_error(
     earned, paid = deviation_prices(price_eur_per_mwh, beta_up, beta_up if beta_down is None else beta_down)
     share = np.divide(price_eur_per_mwh - earned, paid - earned, out=np.full(len(paid), 0.5), where=paid > earned)
     return np.array([np.quantile(e, f) for e, f in zip(error_mw.T, share, strict=True)])
+
+
+def block_name(unit: str) -> str:
+    """Name of the energy block of a trading unit."""
+    return f"{NAME} {unit}"
+
+
+def blocks(trade: Trade) -> list[Block]:
+    """One block a trading unit: against its position where one is firm, sold at the expected price elsewhere."""
+    return [
+        position_energy(
+            u.assets, trade.asset_ids, trade.grid, u.mw, trade.price_eur_per_mwh, trade.deviation_factor,
+            error_mw=u.error_mw, name=block_name(u.unit),
+        )
+        for u in trade.positions
+    ]  # fmt: skip

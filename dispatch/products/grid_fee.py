@@ -14,7 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from dispatch.block import Block, Columns, Rows
+from dispatch.product import ContractTerms, Trade
 from vpp.domain.time import Array, TimeGrid
+
+NAME = "grid_fee"
+Terms: type[ContractTerms] | None = None
+KNOWN: tuple[str, ...] = ()
 
 
 def grid_fee(
@@ -30,3 +35,8 @@ def grid_fee(
     pick = sp.csr_array((np.ones(size), (np.arange(size), at)), shape=(size, len(asset_ids) * grid.n))
     columns = Columns("consumed_mw", (n, grid.n), cost=fee * grid.hours, term="fee")
     return Block(name, (columns,), (Rows("consumed", 0.0, np.inf, sp.csr_array(sp.eye_array(size)), pick),))
+
+
+def blocks(trade: Trade) -> list[Block]:
+    """One block for everybody who consumes."""
+    return [grid_fee(trade.consumers, trade.asset_ids, trade.grid, trade.fee_eur_per_mwh)]

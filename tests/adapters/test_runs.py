@@ -27,6 +27,15 @@ def test_a_cycle_is_claimed_once(store: Store) -> None:
     assert store.runs.claim("intraday", NOW + MINUTE, NOW)
 
 
+def test_a_cycle_that_nobody_finished_can_be_claimed_again(store: Store) -> None:
+    assert store.runs.claim("bid", NOW, NOW) and store.runs.claim("day_ahead", NOW, NOW)
+    store.runs.finish("bid", NOW, None, "optimal")
+    for stage in ("bid", "day_ahead", "intraday"):
+        store.runs.reopen(stage, NOW)
+    assert not store.runs.claim("bid", NOW, NOW), "what was finished stays"
+    assert store.runs.claim("day_ahead", NOW, NOW)
+
+
 def test_unfinished_cycles_are_seen(store: Store) -> None:
     for minute in range(2):
         store.runs.claim("intraday", NOW + minute * MINUTE, NOW)

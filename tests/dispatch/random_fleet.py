@@ -226,12 +226,12 @@ def plan(fleet: Fleet, seed: int, gap: float = 1e-3, **more: Any) -> Planned:
     kinds = dict.fromkeys(a.kind for a in fleet.assets)
     blocks = [KINDS[k].block([a for a in fleet.assets if a.kind == k], context) for k in kinds]
     problem = assemble(fleet.grid, ids, [*blocks, price_block(ids, fleet.grid, price)])
-    raw = _solved(problem, gap)
+    raw = solved(problem, gap)
     tan_phi = np.array([a.tan_phi for a in fleet.assets])
     return Planned(problem, read_schedule(problem, raw.x, None, tan_phi), cost_terms(problem, raw.x))
 
 
-def _solved(problem: Problem, gap: float) -> Raw:
+def solved(problem: Problem, gap: float) -> Raw:
     """Through the door; without presolve where HiGHS's presolve loses a feasible problem or its status."""
     try:
         living = Living(problem)

@@ -13,7 +13,7 @@ from dispatch.block import Context, EndValue, Rows
 from dispatch.explain import Explanation, explain
 from dispatch.one_asset import one_asset
 from dispatch.prices import prices_of
-from dispatch.problem import assemble, limit_rows
+from dispatch.problem import assemble, limit_block
 from dispatch.products.energy import bid_energy
 from dispatch.registry import KINDS
 from dispatch.rule_places import Places
@@ -78,11 +78,12 @@ def planned(w: World, net: ThreeBusNet | None = None, rules: Any = None, limits:
     kinds = dict.fromkeys(a.kind for a in w.assets)
     blocks = [KINDS[k].block([a for a in w.assets if a.kind == k], w.context) for k in kinds]
     blocks.append(bid_energy(w.ids, w.ids, GRID, w.price))
-    rows: list[Rows] = [limit_rows(w.ids, GRID, limits)] if limits else []
+    blocks += [limit_block(w.ids, GRID, limits)] if limits else []
+    rows: list[Rows] = []
     if rules is not None:
         file, places = RuleFile("rules.py", "", rules), Places(GRID, w.ids, blocks)
         excess, ruled = rule_rows(file, "Europe/Berlin", w.assets, w.states, places)
-        blocks, rows = [*blocks, *excess], [*rows, *ruled]
+        blocks, rows = [*blocks, *excess], ruled
     where = exposure([a.bus or 0 for a in w.assets], np.zeros((QUARTERS, 3))) if net else None
     found = secure_plan(assemble(GRID, w.ids, blocks, rows), net, where, deadline_s=30, rel_gap=1e-9)
     assert found.row_duals is not None

@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from dispatch.block import INF, Block, Columns, Rows, eye
 from dispatch.exposure import Exposure
 from dispatch.prices import prices_of
-from dispatch.problem import assemble, injection, limit_rows
+from dispatch.problem import assemble, injection, limit_block
 from dispatch.products.energy import bid_energy, position_energy
 from dispatch.products.grid_fee import grid_fee
 from dispatch.secure import Secured, secure_plan
@@ -104,9 +104,9 @@ def test_a_price_is_what_one_more_mwh_would_save() -> None:
 def test_fee_and_ordered_limit_are_parts_of_the_price_of_those_they_bind() -> None:
     ids = ("l", "x")
     fee, none = np.array([5.0, 6.0, 7.0, 8.0]), np.full(4, -np.inf)
-    limits = limit_rows(ids, ON, {"x": (none, np.array([np.inf, 0.2, np.inf, np.inf]))})
+    limits = limit_block(ids, ON, {"x": (none, np.array([np.inf, 0.2, np.inf, np.inf]))})
     blocks = [load("l", np.ones(4)), generator("x", ON, 1.0, 15.0), bid_energy(ids, ids, ON, PRICE)]
-    problem = assemble(ON, ids, [*blocks, grid_fee(("l",), ids, ON, fee)], [limits])
+    problem = assemble(ON, ids, [*blocks, grid_fee(("l",), ids, ON, fee), limits])
     prices = priced(secure_plan(problem, None, None, deadline_s=20), [asset("l"), asset("x")])
     np.testing.assert_allclose(prices.more["fee"]["l"], fee)
     assert "x" not in prices.more["fee"]
@@ -146,5 +146,5 @@ def test_a_limit_that_nobody_could_reach_is_no_coupling() -> None:
     ids = ("x",)
     far: Array = np.full(4, 50.0)
     blocks = [generator("x", ON, 1.0, 15.0), bid_energy(ids, ids, ON, PRICE)]
-    problem = assemble(ON, ids, blocks, [limit_rows(ids, ON, {"x": (-far, far)})])
+    problem = assemble(ON, ids, [*blocks, limit_block(ids, ON, {"x": (-far, far)})])
     assert priced(secure_plan(problem, None, None, deadline_s=20), [asset("x")]).couplings == ()

@@ -19,7 +19,7 @@ from dispatch.problem import (
     cost_terms,
     group_rows,
     injection,
-    limit_rows,
+    limit_block,
     read_schedule,
     with_block,
     with_rows,
@@ -98,7 +98,7 @@ def test_schedule_reads_each_block_with_its_own_columns_and_duals() -> None:
 
 def test_limits_make_rows_only_where_they_are_finite() -> None:
     low, high = np.array([-INF, -2.0, -INF]), np.array([INF, INF, 1.0])
-    rows = limit_rows(("l", "m"), ON, {"m": (low, high)})
+    (rows,) = limit_block(("l", "m"), ON, {"m": (low, high)}).rows
     assert rows.size == 2
     np.testing.assert_allclose(rows.lower, [-2.0, -INF])
     assert rows.injection is not None

@@ -18,6 +18,7 @@ from vpp.domain.schedule import DispatchRun, Solution
 from vpp.domain.stage import LADDER
 from vpp.domain.time import Array
 from vpp.service import cascade
+from vpp.service.arbitrate import unkept
 from vpp.service.assemble import ALL_AT_DEFAULT, PRICE_TAKERS_TOGETHER, exposure_of, problem_of
 from vpp.service.cascade import Candidate, committing, run_stage
 from vpp.service.desk import Desk
@@ -173,11 +174,24 @@ def test_a_late_solver_is_left_behind(short: Situation, good: DispatchRun) -> No
     assert run.reason
 
 
-def test_limits_nobody_can_keep_lead_down(short: Situation, good: DispatchRun) -> None:
+def test_a_limit_that_one_asset_cannot_keep_leaves_the_plan_of_the_others(short: Situation) -> None:
+    """The CHP gives what it can of an impossible order; nobody else falls down the ladder for it."""
     never = {"chp": (np.full(short.grid.n, 5.0), np.full(short.grid.n, 6.0))}
-    run = run_stage(replace(short, last=good.schedule, limits=never), "x", committing())
-    assert run.level == "last_good"
-    assert "infeasible" in run.reason.lower()
+    run = run_stage(replace(short, limits=never), "x", committing())
+    assert run.level == "optimal" and run.solution is not None
+    most = short.portfolio.asset("chp").params.power_mw
+    assert run.schedule.power_of("chp")[-1] == pytest.approx(most)
+    assert run.solution.costs["limits"] > 1e4
+    assert unkept(never, run.schedule)["chp"][2:] == (5.0, 6.0)
+
+
+def test_a_kept_limit_costs_nothing_and_is_not_named(short: Situation) -> None:
+    limits = {"battery-glass": (np.full(short.grid.n, -0.1), np.full(short.grid.n, 0.1))}
+    run = run_stage(replace(short, limits=limits), "x", committing())
+    assert run.level == "optimal" and run.solution is not None
+    assert run.solution.costs["limits"] == pytest.approx(0.0, abs=1e-3)
+    assert unkept(limits, run.schedule) == {}
+    assert np.abs(run.schedule.power_of("battery-glass")).max() <= 0.1 + 1e-6
 
 
 def test_without_a_last_plan_the_ladder_ends_in_merit_order_or_default(

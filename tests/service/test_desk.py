@@ -193,8 +193,12 @@ class Sold:
 
 @pytest.fixture(scope="module")
 def sold(make: Make, checked: tuple[LoadedPortfolio, object]) -> Iterator[Sold]:
-    """Made once."""
-    system = make(ISSUED, network=False, stages=quick(checked[0].stages))
+    """Made once; the market answers at the issue time, so that bid and plan cover the same quarters."""
+    market = checked[0].market
+    at_once = market.energy.model_copy(update={"award": market.energy.issue})
+    system = make(
+        ISSUED, network=False, stages=quick(checked[0].stages), market=market.model_copy(update={"energy": at_once})
+    )
     yield Sold(system)
     system.store.close()
 

@@ -18,6 +18,7 @@ from vpp.service.system import System
 
 MIDNIGHT = local("2016-07-12 00:00")
 TEN = local("2016-07-12 10:00")
+AWARD = local("2016-07-12 10:05")
 
 
 @dataclass
@@ -70,7 +71,8 @@ def test_a_day_makes_every_run_once(system: System) -> None:
         loop.tick(MIDNIGHT + k * MINUTE)
     counts = {name: len(desk.of(name)) for name in ("bid", "day_ahead", "intraday", "real_time")}
     assert counts == {"bid": 1, "day_ahead": 1, "intraday": 96, "real_time": 1440}
-    assert desk.of("bid") == desk.of("day_ahead") == [TEN]
+    assert desk.of("bid") == [TEN]
+    assert desk.of("day_ahead") == [AWARD], "the plan waits for the market's answer"
     assert desk.of("meter 15") == [MIDNIGHT + k * 15 * MINUTE for k in range(96)]
     assert set(loop.wall_s) == {"bid", "day_ahead", "intraday", "real_time"}
 
@@ -78,7 +80,9 @@ def test_a_day_makes_every_run_once(system: System) -> None:
 def test_inside_a_minute_the_meter_comes_first_and_real_time_last(system: System) -> None:
     loop, desk = loop_on(system)
     loop.tick(TEN)
-    assert [what for what, _ in desk.asked] == ["meter 15", "bid", "day_ahead", "intraday", "real_time"]
+    assert [what for what, _ in desk.asked] == ["meter 15", "bid", "intraday", "real_time"]
+    loop.tick(AWARD)
+    assert [what for what, _ in desk.asked[4:]] == ["day_ahead", "real_time"]
 
 
 def test_a_late_tick_still_plans_its_quarter(system: System) -> None:
@@ -106,15 +110,15 @@ def test_after_a_restart_an_issue_that_fell_into_the_pause_is_made_up(system: Sy
     now = TEN + 20 * MINUTE
     second.missed(TEN - 10 * MINUTE, now)
     second.tick(now)
-    assert desk.of("bid") == desk.of("day_ahead") == [TEN]
+    assert (desk.of("bid"), desk.of("day_ahead")) == ([TEN], [AWARD])
     assert desk.of("meter 30") == [TEN + 15 * MINUTE], "every quarter that ended in the pause"
     second.tick(now + MINUTE)
-    assert desk.of("day_ahead") == [TEN]
+    assert desk.of("day_ahead") == [AWARD]
 
 
 def test_a_new_record_makes_up_nothing(system: System) -> None:
     loop, desk = loop_on(system)
-    loop.tick(TEN + 5 * MINUTE)
+    loop.tick(AWARD + MINUTE)
     assert desk.of("day_ahead") == []
 
 
@@ -124,4 +128,23 @@ def test_after_the_gate_there_is_a_plan_and_no_bid(system: System) -> None:
     second, desk = loop_on(system)
     second.tick(TEN + timedelta(hours=3))
     assert desk.of("bid") == []
-    assert desk.of("day_ahead") == [TEN]
+    assert desk.of("day_ahead") == [AWARD]
+
+
+def test_a_day_that_a_killed_process_was_selling_is_sold_after_all(system: System) -> None:
+    """Killed at ten, with the bid's cycle claimed and not finished; started again at seven minutes past."""
+    first = Loop(Listed(system), EventClock(system))
+    first.tick(TEN - MINUTE)
+    for stage in ("bid", "intraday"):
+        assert system.store.runs.claim(stage, TEN, TEN)
+    again = Loop(Listed(system), EventClock(system))
+    again.resume()
+    again.tick(TEN + 7 * MINUTE)
+    desk = again.desk
+    assert isinstance(desk, Listed)
+    assert desk.of("bid") == [TEN]
+    assert desk.of("day_ahead") == [AWARD]
+    assert desk.of("intraday") == [], "the quarter that was running when it died is missed, not run twice"
+    left = {(c.stage, c.cycle_start): c.status for c in system.store.runs.cycles()}
+    assert left["intraday", TEN] == "missed"
+    assert not system.store.runs.cycles(unfinished_only=True)

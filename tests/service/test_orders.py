@@ -66,6 +66,17 @@ def test_a_stop_at_18_10_moves_the_rest_to_the_storage_from_that_quarter_on() ->
     assert accepted.tolist() == [0.25] * 6, "what was accepted stays the yardstick of the statement"
 
 
+def test_an_answer_taken_back_in_time_was_never_an_order() -> None:
+    early = answer("cold-store", 0.25, stopped=EVENT.accept_by)
+    late = answer("cold-store", 0.25, stopped=EVENT.accept_by + MINUTE)
+    offers = [offer(s) for s in SITES]
+    assert [o.participant for o in orders_of(EVENT, offers, [early])] == [GAP]
+    assert orders_of(EVENT, offers, [early])[0].accepted_mw.tolist() == [1.0] * 6
+    ordered = orders_of(EVENT, offers, [late])[0]
+    assert ordered.participant == "cold-store"
+    assert (ordered.accepted_mw.tolist(), ordered.owed_mw.tolist()) == ([0.25] * 6, [0.0] * 6)
+
+
 @given(st.lists(st.floats(0.0, 0.9), min_size=2, max_size=2), st.integers(0, 90))
 def test_together_the_participants_owe_the_event(shares: list[float], minutes: int) -> None:
     stop = START + timedelta(minutes=minutes)

@@ -13,13 +13,15 @@ from typing import Any
 import numpy as np
 import pytest
 
+from adapters.exclusive import hold
 from adapters.plant_link import PlantFailed, connect
 from forecasting.pipeline import Pipeline
 from tests.service.conftest import DAY, DEMO, ISSUED, Make, local
-from vpp.domain.errors import NotFound
+from vpp.domain.errors import InputFaults, NotFound
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid
 from vpp.service.outcome import commands
+from vpp.service.portfolio import load_portfolio
 from vpp.service.settings import Settings
 from vpp.service.simulate import Request, Simulation, plant_directory, prepare, recall, run, state_at
 
@@ -73,6 +75,7 @@ def close(simulation: Simulation) -> None:
     if simulation.system.devices is not None:
         simulation.system.devices.close()
     simulation.link.close()
+    simulation.lock.close()
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +173,7 @@ def test_the_meter_knows_thirty_days_and_today(halves: dict[str, Any]) -> None:
 def test_another_simulation_does_not_take_this_record(
     halves: dict[str, Any], request_: Request, settings: Settings
 ) -> None:
-    assert halves
+    halves["simulation"].lock.close()
     for other in (replace(request_, seed=2), replace(request_, start=date(2016, 7, 13)), replace(request_, speed=60.0)):
         with pytest.raises(NotFound, match="holds another simulation"):
             prepare(other, settings, silent)
@@ -184,10 +187,21 @@ def test_a_record_whose_plant_is_gone_says_so(make: Make, settings: Settings, tm
     database = tmp_path / "gone.db"
     store = open_store(f"sqlite:///{database}")
     end = MIDNIGHT + timedelta(days=1)
-    store.settings.put(RECORD, {"start": rfc3339(MIDNIGHT), "end": rfc3339(end), "seed": 1, "speed": None})
+    identity = {"start": rfc3339(MIDNIGHT), "end": rfc3339(end), "seed": 1, "speed": None}
+    store.settings.put(RECORD, identity | {"portfolio_digest": load_portfolio(DEMO).digest})
     store.close()
     with pytest.raises(NotFound, match="no longer runs"):
         prepare(Request(DEMO, DAY, 1, 1, None, database), settings, silent)
+
+
+def test_a_record_that_another_process_runs_is_refused(settings: Settings, tmp_path: Path) -> None:
+    database = tmp_path / "busy.db"
+    held = hold(database)
+    with pytest.raises(InputFaults, match="another process runs this record"):
+        prepare(Request(DEMO, DAY, 1, 1, None, database), settings, silent)
+    held.close()
+    assert not database.exists()
+    hold(database).close()
 
 
 def planned(make: Make, on: list[float]) -> tuple[Any, Schedule]:

@@ -8,6 +8,7 @@ VppError
 ├── NotConverged       a power flow did not converge
 ├── NotSolved          a solver was late, infeasible or returned nonsense
 ├── StaleEpoch         a writer that has been replaced tried to command
+├── SoldTwice          a claim on headroom that other products hold already
 └── NotFound           an id that does not exist
 """
 
@@ -63,6 +64,10 @@ class NotSolved(VppError):
 
 class StaleEpoch(VppError):
     """A command carried an epoch older than the newest one."""
+
+
+class SoldTwice(VppError):
+    """A claim on headroom exceeds what other products have left of it."""
 
 
 class NotFound(VppError):

@@ -18,7 +18,8 @@ class Schedule:
 
     `commitment` is 0/1 per step for kinds that have it, `stored_mwh` the content at each interval's
     end, `decisions` further trajectories by name, `marginal_value` the value of stored energy in
-    currency per MWh at each interval's end (duals of the energy balance).
+    currency per MWh at each interval's end (duals of the energy balance), `products` what each contract
+    or product comes to, by its id (reserve held, peak reached).
     """
 
     asset_ids: tuple[str, ...]
@@ -29,6 +30,7 @@ class Schedule:
     stored_mwh: Mapping[str, Array] = field(default_factory=dict)
     decisions: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
     marginal_value: Mapping[str, Array] = field(default_factory=dict)
+    products: Mapping[str, Mapping[str, Array]] = field(default_factory=dict)
 
     def power_of(self, asset_id: str) -> Array:
         """(T,) of one asset."""

@@ -15,9 +15,11 @@ from datetime import datetime
 import numpy as np
 
 from vpp.domain.command import Proposal
+from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array, TimeGrid, utc
 
 INF = float("inf")
+KEPT_MW = 1e-3
 
 
 @dataclass(frozen=True)
@@ -72,4 +74,18 @@ def limits_over(grid: TimeGrid, proposals: Sequence[Proposal]) -> Mapping[str, t
                 lower, upper = max(low[t], window.lower_mw), min(high[t], window.upper_mw)
                 if lower <= upper:
                     low[t], high[t] = lower, upper
+    return found
+
+
+def unkept(
+    limits: Mapping[str, tuple[Array, Array]], schedule: Schedule
+) -> dict[str, tuple[datetime, float, float, float]]:
+    """Assets that leave their limits in the schedule: when first, with what power and limits there, MW."""
+    found = {}
+    for asset_id, (low, high) in limits.items():
+        power = schedule.power_of(asset_id)
+        outside = np.flatnonzero((power < low - KEPT_MW) | (power > high + KEPT_MW))
+        if outside.size:
+            t = int(outside[0])
+            found[asset_id] = (schedule.grid.starts[t], float(power[t]), float(low[t]), float(high[t]))
     return found

@@ -9,22 +9,21 @@ import scipy.sparse as sp
 
 from dispatch.block import Block, Context, Rows
 from dispatch.exposure import Case, Exposure, Scenarios
-from dispatch.problem import Problem, assemble, limit_rows
-from dispatch.products.dr_call import dr_call
-from dispatch.products.energy import deviation_prices, position_energy
-from dispatch.products.grid_fee import grid_fee
+from dispatch.problem import Problem, assemble, limit_block
+from dispatch.product import Trade
+from dispatch.products.energy import deviation_prices
+from dispatch.products.registry import PRODUCTS
 from dispatch.registry import KINDS
 from vpp.domain.errors import Fault
 from vpp.domain.network import Network
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import REAL_TIME
 from vpp.domain.time import Array
-from vpp.service.situation import Call, GridSide, Situation, UnitPosition
+from vpp.service.situation import GridSide, Situation
 
 ALL_AT_DEFAULT = "all_devices_at_default"
 PRICE_TAKERS_TOGETHER = "all_price_takers_together"
 UNCURTAILED_MW = 1e-3
-BELOW_ANYTHING_MW = 1e3
 
 
 def context_of(s: Situation) -> Context:
@@ -39,18 +38,24 @@ def asset_ids(s: Situation) -> tuple[str, ...]:
     return tuple(a.id for a in s.portfolio.assets)
 
 
+def kind_blocks(s: Situation) -> tuple[Block, ...]:
+    """One block per kind of what this stage decides on."""
+    context, decided = context_of(s), s.dispatched
+    kinds = dict.fromkeys(a.kind for a in decided)
+    return tuple(KINDS[kind].block([a for a in decided if a.kind == kind], context) for kind in kinds)
+
+
 def blocks(s: Situation) -> list[Block]:
-    """One block per kind and per product."""
-    context, ids, decided = context_of(s), asset_ids(s), s.dispatched
-    found = [
-        KINDS[kind].block([a for a in decided if a.kind == kind], context)
-        for kind in dict.fromkeys(a.kind for a in decided)
-    ]
-    found += [_given(name, mw) for name, mw in s.given_mw.items()]
-    found += [_energy(s, unit, ids) for unit in s.positions]
+    """The blocks of the kinds, of what is given, and of every product."""
+    kinds, ids = kind_blocks(s), asset_ids(s)
+    found = [*kinds, *(_given(name, mw) for name, mw in s.given_mw.items())]
     consumers = tuple(a.id for a in s.portfolio.assets if not KINDS[a.kind].GENERATES)
-    found.append(grid_fee(consumers, ids, s.grid, s.fee_eur_per_mwh))
-    return found + [_order(s, call, ids) for call in s.calls]
+    trade = Trade(
+        s.grid, ids, s.price_eur_per_mwh, s.fee_eur_per_mwh, s.deviation_factor, consumers,
+        s.positions, s.calls, s.contracts, kinds, s.stage.name != REAL_TIME,
+    )  # fmt: skip
+    found += [block for product in PRODUCTS.values() for block in product.blocks(trade)]
+    return found + ([limit_block(ids, s.grid, s.limits)] if s.limits else [])
 
 
 def _given(asset_id: str, mw: Array) -> Block:
@@ -58,33 +63,11 @@ def _given(asset_id: str, mw: Array) -> Block:
     return Block(f"given {asset_id}", (), (), (asset_id,), None, mw)
 
 
-def energy_name(unit: str) -> str:
-    """Name of the energy block of a trading unit."""
-    return f"energy {unit}"
-
-
-def _energy(s: Situation, unit: UnitPosition, ids: Sequence[str]) -> Block:
-    return position_energy(
-        unit.assets, ids, s.grid, unit.mw, s.price_eur_per_mwh, s.deviation_factor,
-        error_mw=unit.error_mw, name=energy_name(unit.unit),
-    )  # fmt: skip
-
-
-def _order(s: Situation, call: Call, ids: Sequence[str]) -> Block:
-    """Steps in which nothing is owed bind nothing; they stay so that the problem keeps its shape by the minute."""
-    baseline = np.where(call.ordered_mw > 0.0, call.baseline_mw, -BELOW_ANYTHING_MW)
-    return dr_call(
-        call.assets, ids, s.grid, np.ones(s.grid.n, dtype=bool), baseline, call.ordered_mw,
-        call.missed_eur_per_mwh, name=f"call {call.id}",
-    )  # fmt: skip
-
-
 def problem_of(s: Situation) -> Problem:
     """The whole sparse model of one stage run, the operator's rules included."""
     ids, stated = asset_ids(s), blocks(s)
-    extra = [limit_rows(ids, s.grid, s.limits)] if s.limits else []
     excess, ruled = rules_over(s, stated)
-    return assemble(s.grid, ids, [*stated, *excess], [*extra, *ruled])
+    return assemble(s.grid, ids, [*stated, *excess], ruled)
 
 
 def rules_over(s: Situation, stated: Sequence[Block]) -> tuple[list[Block], list[Rows]]:

@@ -8,15 +8,17 @@ from typing import Any
 
 from vpp.domain.market import Bid
 from vpp.domain.time import rfc3339
+from vpp.service.capacity import reserve_issues
 from vpp.service.desk import Desk
 from vpp.service.plan import Train, prepare_day
 from vpp.service.settings import Settings
 
 
 def bid_report(portfolio: Path, day: date, settings: Settings, database: str, train: Train) -> dict[str, Any]:
-    """Bids of every trading unit for local `day`."""
+    """Bids of every trading unit for local `day`: capacity where the portfolio sells reserve, then energy."""
     system, issued = prepare_day(portfolio, day, settings, database, train)
-    bids = Desk(system).bid(issued)
+    desk = Desk(system)
+    bids = [b for at in reserve_issues(system, issued) for b in desk.reserve_bid(at, at)] + desk.bid(issued)
     return {"portfolio": system.portfolio.id, "day": day.isoformat(), "bids": [bid_json(b) for b in bids]}
 
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dispatch.certify import certify
-from dispatch.check import check_schedule
+from dispatch.check import check_contracts, check_schedule
 from dispatch.exposure import Exposure
 from dispatch.ladder import device_default, last_good, merit_order
 from dispatch.prices import prices_of
@@ -182,7 +182,9 @@ def _judged(
     exposure: Exposure | None,
     reference_steps: slice | None,
 ) -> Candidate:
-    faults = [*check_schedule(s.dispatched, s.states, s.inputs, schedule), *rule_faults(s, schedule)]
+    faults = check_schedule(s.dispatched, s.states, s.inputs, schedule)
+    faults = faults or check_contracts(s.contracts, s.dispatched, s.states, s.inputs, schedule)
+    faults = [*faults, *rule_faults(s, schedule)]
     certificate = None
     if s.grid_side is not None and exposure is not None:
         try:

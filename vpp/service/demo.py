@@ -18,7 +18,7 @@ from vpp.service.settings import Settings
 from vpp.service.simulate import Progress, Request, Simulation, prepare, run
 
 log = logging.getLogger(__name__)
-DAYS = 2
+DAYS = 28
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
@@ -39,22 +39,28 @@ def run_demo(
     lock = threading.RLock()
     token = first_key(simulation.system)
     console.print(f"page on http://{host}:{port}, record in {where}" + (f", operator key {token}" if token else ""))
-    threading.Thread(target=_clocks, args=(simulation, lock, progress), daemon=True).start()
+    ending = threading.Event()
+    threading.Thread(target=_clocks, args=(simulation, lock, progress, ending), daemon=True).start()
     threading.Thread(target=_learn, args=(simulation,), daemon=True).start()
     try:
         app = create_app(simulation.system, lambda: now_of(simulation), lock, open_page=host in LOOPBACK)
         serve_app(app, host, port)
     finally:
+        ending.set()
         simulation.link.shutdown()
 
 
-def _clocks(simulation: Simulation, lock: threading.RLock, progress: Progress) -> None:
-    """The clocks; where they stop for an error the page shows an alarm, not a frozen world."""
+def _clocks(simulation: Simulation, lock: threading.RLock, progress: Progress, ending: threading.Event) -> None:
+    """The clocks; where they stop, for an error or at the last day, the page shows an alarm, not a frozen world."""
+    alarms = simulation.system.store.alarms
     try:
         run(simulation, progress, lock)
+        alarms.raise_("clock", f"the {DAYS} days of the demo are over; start it again", simulation.end)
     except Exception as why:
+        if ending.is_set():
+            return
         log.exception("the clocks stopped")
-        simulation.system.store.alarms.raise_("clock", f"the clocks stopped: {why!r}", now_of(simulation), "critical")
+        alarms.raise_("clock", f"the clocks stopped: {why!r}", now_of(simulation), "critical")
 
 
 def _learn(simulation: Simulation) -> None:

@@ -19,24 +19,29 @@ from numpy.typing import NDArray
 from dispatch.bid import price_quantity_curve
 from dispatch.exposure import Exposure, bus_injection
 from dispatch.products.energy import best_error
+from dispatch.products.energy import block_name as energy_name
 from dispatch.secure import Secured
 from vpp.domain.command import Setpoint, Telemetry
 from vpp.domain.errors import NotSolved
-from vpp.domain.market import Bid
+from vpp.domain.market import Bid, Position
 from vpp.domain.network import Certificate
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
-from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight
-from vpp.service.arbitrate import arbitrate
-from vpp.service.assemble import energy_name, exposure_of
+from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight, rfc3339
+from vpp.service.arbitrate import arbitrate, unkept
+from vpp.service.assemble import exposure_of
+from vpp.service.capacity import capacity_bids
 from vpp.service.cascade import committing, plan_of, run_stage
 from vpp.service.commands import announced, continuous
+from vpp.service.contracts import RESERVE_BID
+from vpp.service.headroom import claim_positions, ledger_of
 from vpp.service.knowledge import gather
 from vpp.service.situation import Situation, UnitPosition
 from vpp.service.system import System
 from vpp.service.tracking import QuarterMeter, Tracker, observe
 
 BID, PLAN, ROLL, TRACK = "bid", "plan", "roll", "track"
+CAPACITY = "capacity"
 BID_SPREAD = 0.6
 BID_DEADLINE_S = 15.0
 
@@ -50,6 +55,7 @@ class Desk:
     quarter: QuarterMeter = field(default_factory=QuarterMeter)
     first_roll: bool = True
     last_net: dict[str, float] = field(default_factory=dict)
+    unkept: frozenset[str] = frozenset()
 
     def claim(self, name: str, cycle_start: datetime, now: datetime) -> bool:
         """True where this process may run the cycle."""
@@ -69,10 +75,47 @@ class Desk:
         run = run_stage(situation, _id(), solve)
         secured = kept[0] if run.level == "optimal" else None
         bids = [self._curve(situation, run, secured, unit) for unit in range(len(situation.positions))]
-        self._record(run, [], BID, now)
         for bid in bids:
             self.system.store.market.save_bid(bid)
+        self._record(run, [], BID, now)
         return bids
+
+    def reserve_bid(self, issue: datetime, now: datetime) -> list[Bid]:
+        """Capacity bids for the next local day, from a plan that may sell what has its gate still open at `now`."""
+        if not self.claim(CAPACITY, issue, now):
+            return []
+        situation = gather(self.system, DAY_AHEAD, RESERVE_BID, now)
+        kept: list[Secured] = []
+
+        def solve(s: Situation, exposure: Exposure | None) -> Solution:
+            kept.append(plan_of(s, exposure))
+            return kept[-1].solution
+
+        run = run_stage(situation, _id(), solve)
+        bids = list(capacity_bids(self.system, situation, kept[0], run.id)) if run.level == "optimal" else []
+        for bid in bids:
+            self.system.store.market.save_bid(bid)
+        self._record(run, [], CAPACITY, issue)
+        return bids
+
+    def offered(self, now: datetime) -> list[Bid]:
+        """The newest energy bid of every unit for the next local day that has not been awarded yet."""
+        zone, product = self.system.portfolio.zone, self.system.market.energy.product
+        day = _local_day(now, zone) + timedelta(days=1)
+        start, end = local_midnight(day, zone), local_midnight(day + timedelta(days=1), zone)
+        found: dict[str, Bid] = {}
+        for bid in self.system.store.market.bids(start=start, end=end):
+            known = found.get(bid.unit)
+            if bid.product == product and bid.issued_at <= now and (known is None or known.issued_at < bid.issued_at):
+                found[bid.unit] = bid
+        market = self.system.store.market
+        return [b for unit, b in found.items() if not market.positions(unit, start, end, product)]
+
+    def claim_positions(self, positions: Sequence[Position], now: datetime) -> None:
+        """Hold `positions` against the headroom that is left. Raises SoldTwice, naming what was sold before."""
+        if positions:
+            situation = gather(self.system, DAY_AHEAD, PLAN, now, scenarios=0)
+            claim_positions(situation, positions)
 
     def _curve(self, s: Situation, run: DispatchRun, secured: Secured | None, number: int) -> Bid:
         """The curve around the plan; the plan alone where no curve could be had in time."""
@@ -93,7 +136,10 @@ class Desk:
         product = self.system.market.energy
         quarters = s.grid.part(first, s.grid.n)
         grid = TimeGrid.between(quarters.start, quarters.end, product.interval)
-        prices, offered = (grid.sample(quarters, v[:, first:]) for v in (price, mw + self._hedge(s, unit)))
+        low, high = ledger_of(s).bounds_mw(unit.assets)
+        mw = np.clip(mw + self._hedge(s, unit), low, high)
+        prices, offered = (grid.sample(quarters, v[:, first:]) for v in (price, mw))
+        offered = np.where(np.abs(offered) < product.min_mw, 0.0, offered)
         return Bid(f"{run.id}:{unit.unit}", unit.unit, product.product, gate, s.now, grid, prices, offered)
 
     def _hedge(self, s: Situation, unit: UnitPosition) -> Array:
@@ -125,8 +171,18 @@ class Desk:
         run = replace(run, released=self.system.loaded.release == "auto")
         setpoints = self._announce(run.schedule, run.id, now)
         recorded = self._record(run, setpoints, INTRADAY, now)
+        self._say_unkept(situation, run.schedule)
         self.first_roll = False
         return recorded
+
+    def _say_unkept(self, s: Situation, schedule: Schedule) -> None:
+        """An alarm for each asset that newly cannot keep a limit it was given; it is then not delivered."""
+        missed = unkept(s.limits, schedule)
+        for asset_id in sorted(missed.keys() - self.unkept):
+            start, mw, low, high = missed[asset_id]
+            text = f"{asset_id} cannot keep [{low:g}, {high:g}] MW at {rfc3339(start)}: {mw:.4g} MW is planned"
+            self.system.store.alarms.raise_("limit", text, s.now)
+        self.unkept = frozenset(missed)
 
     def _announce(self, schedule: Schedule, run_id: str, now: datetime) -> list[Setpoint]:
         proposals = self.system.store.events.active_proposals(now, now + timedelta(hours=2))

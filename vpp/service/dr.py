@@ -23,15 +23,17 @@ from dispatch.flexibility import flexible_power, held_mw
 from dispatch.problem import with_block
 from dispatch.secure import solve_secure
 from forecasting.calendar import german_holidays
-from vpp.domain.errors import DataGap, NotSolved
+from vpp.domain.errors import DataGap, NotSolved, SoldTwice
+from vpp.domain.ledger import Claim, Ledger
 from vpp.domain.market import Acceptance, Baseline, Event, EventStatus, FlexibilityOffer
 from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
-from vpp.domain.time import Array, TimeGrid
+from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to
 from vpp.service.assemble import exposure_of, problem_of
+from vpp.service.headroom import ORDERS, ledger_of
 from vpp.service.knowledge import gather
-from vpp.service.orders import GAP, event_grid
+from vpp.service.orders import GAP, OPEN, event_grid
 from vpp.service.situation import Situation
 from vpp.service.system import System
 
@@ -86,6 +88,7 @@ def make_offers(system: System, event: Event, fills_gap: Sequence[str], now: dat
     near = event.end + REBOUND <= now + system.stage(INTRADAY).horizon
     situation = gather(system, INTRADAY if near else DAY_AHEAD, "offer", now, scenarios=0)
     plan = system.store.runs.latest(INTRADAY, "roll", before=now + timedelta(seconds=1))
+    ledger = ledger_of(situation, without=f"{event.id}:")
     offers = []
     for site, assets in groups(system, event, fills_gap).items():
         try:
@@ -93,7 +96,8 @@ def make_offers(system: System, event: Event, fills_gap: Sequence[str], now: dat
         except DataGap as why:
             system.store.alarms.raise_("baseline", f"{event.id}: no offer for {site}: {why}", now)
             continue
-        offers.append(_offer(situation, event, site, assets, base, plan.schedule if plan else None))
+        offer = _offer(situation, event, site, assets, base, plan.schedule if plan else None)
+        offers.append(_unsold(offer, ledger, assets))
     for offer in offers:
         system.store.events.save_offer(offer)
     system.store.events.save(replace(event, status=EventStatus.OFFERED))
@@ -125,6 +129,19 @@ def _offer(
     )  # fmt: skip
 
 
+def _unsold(offer: FlexibilityOffer, ledger: Ledger, assets: Sequence[Asset]) -> FlexibilityOffer:
+    """The offer without what its assets hold for another product or order."""
+    left = float(np.nanmin(ledger.left_mw(claim_of(offer, offer.mw, ledger)), initial=np.inf))
+    mw = np.minimum(offer.mw, max(left, 0.0))
+    return replace(offer, mw=mw, p90_mw=mw * _kept(assets))
+
+
+def claim_of(offer: FlexibilityOffer, mw: Array, ledger: Ledger) -> Claim:
+    """`mw` over the offer's quarters as a claim on its assets, above its baseline; NaN outside the event."""
+    asked, base = (ledger.grid.sample(offer.grid, np.asarray(v, dtype=float)) for v in (mw, offer.baseline_mw))
+    return Claim(offer.id, ORDERS, offer.assets, asked, from_mw=base)
+
+
 def _kept(assets: Sequence[Asset]) -> float:
     """Share of the expected answer that is kept with 90 % probability."""
     spread = max((float(getattr(a.params, "response_sigma", 0.0)) for a in assets), default=0.0)
@@ -153,12 +170,38 @@ def answer(system: System, event_id: str, site: str, share: float, now: datetime
     return accepted
 
 
-def order(system: System, event_id: str) -> Event:
-    """Close the call: what was accepted is owed. Scales answers down where they exceed the event."""
+def order(system: System, event_id: str, now: datetime) -> Event:
+    """Close the call: what was accepted is owed. Scales answers down where they exceed the event.
+
+    An answer that claims what was sold to another product or order meanwhile is cut to what is left, with an alarm.
+    """
     event = system.store.events.get(event_id)
     answers = [a for a in system.store.events.acceptances(event_id) if a.withdrawn_at is None]
+    answers = _claimed(system, event, answers, now)
     total = sum((a.mw for a in answers), np.zeros(event_grid(event).n))
     scale = np.minimum(1.0, np.divide(event.mw, total, out=np.ones_like(total), where=total > 1e-9))
     for accepted in answers:
         system.store.events.save_acceptance(replace(accepted, mw=accepted.mw * scale))
     return system.store.events.save(replace(event, status=EventStatus.ORDERED))
+
+
+def _claimed(system: System, event: Event, answers: Sequence[Acceptance], now: datetime) -> list[Acceptance]:
+    """The answers as far as the headroom allows; without reserve or another open order everything is free."""
+    others = [e for e in system.store.events.list(event.start, event.end) if e.id != event.id and e.status in OPEN]
+    if not others and not any(c.product == "reserve" for c in system.loaded.contracts):
+        return list(answers)
+    near = event.end + REBOUND <= now + system.stage(INTRADAY).horizon
+    situation = gather(system, INTRADAY if near else DAY_AHEAD, "offer", floor_to(now, QUARTER), scenarios=0)
+    ledger, found = ledger_of(situation, without=f"{event.id}:"), []
+    offers = {o.site: o for o in system.store.events.offers(event.id)}
+    for answer in answers:
+        claim = claim_of(offers[answer.site], answer.mw, ledger)
+        try:
+            ledger = ledger.with_claim(claim)
+        except SoldTwice as why:
+            system.store.alarms.raise_("headroom", f"{event.id}: answer of {answer.site} cut: {why}", now)
+            left = max(0.0, float(np.nanmin(ledger.left_mw(claim))))
+            answer = replace(answer, mw=np.minimum(answer.mw, left))
+            ledger = ledger.with_claim(claim_of(offers[answer.site], answer.mw, ledger))
+        found.append(answer)
+    return found

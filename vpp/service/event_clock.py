@@ -48,7 +48,7 @@ class EventClock:
             for answer in plan.answers:
                 if answer.site in offered:
                     dr.answer(self.system, event.id, answer.site, answer.share, now)
-            dr.order(self.system, event.id)
+            dr.order(self.system, event.id, now)
         for answer in plan.answers:
             if answer.stops_at is not None and answer.stops_at <= now < event.end:
                 self._stop(event.id, answer.site, answer.stops_at, answer.reason)

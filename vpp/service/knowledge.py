@@ -20,6 +20,7 @@ from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
 from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid, local_midnight
 from vpp.service.arbitrate import limits_over
+from vpp.service.contracts import contracts_over
 from vpp.service.inputs import trajectories
 from vpp.service.orders import calls_over
 from vpp.service.situation import Limits, Situation, UnitPosition, grid_for
@@ -54,7 +55,8 @@ def gather(system: System, stage_name: str, purpose: str, now: datetime, scenari
         else {},
         limits=limits, calls=calls_over(system.store, portfolio, grid, now),
         last=last.schedule if last else (upper if stage_name == INTRADAY else None),
-        grid_side=system.grid_side(now), rules=system.loaded.rules,
+        grid_side=system.grid_side(now), contracts=contracts_over(system, grid, now, purpose),
+        rules=system.loaded.rules,
     )  # fmt: skip
 
 
@@ -84,7 +86,9 @@ def firm_until(system: System, now: datetime) -> datetime:
     ends = [
         p.end
         for unit in system.portfolio.trading_units
-        for p in system.store.market.positions(unit.id, midnight, midnight + timedelta(days=2))
+        for p in system.store.market.positions(
+            unit.id, midnight, midnight + timedelta(days=2), system.market.energy.product
+        )
     ]
     return max([midnight, *ends])
 
@@ -104,7 +108,7 @@ def positions_over(system: System, grid: TimeGrid, purpose: str) -> tuple[UnitPo
     for unit in system.portfolio.trading_units:
         members = tuple(a.id for a in system.portfolio.assets if a.site in unit.sites)
         mw = np.full(quarters.n, np.nan)
-        for p in system.store.market.positions(unit.id, grid.start, grid.end):
+        for p in system.store.market.positions(unit.id, grid.start, grid.end, system.market.energy.product):
             first, last = max(p.start, quarters.start), min(p.end, quarters.end)
             mw[(first - quarters.start) // QUARTER : (last - quarters.start) // QUARTER] = p.mw
         found.append(UnitPosition(unit.id, members, _where_firm(grid, quarters, mw)))

@@ -98,7 +98,9 @@ def open_live(portfolio: Path, url: str, devices: Path, log: Path, settings: Set
     system.epoch = system.store.commands.next_epoch(now)
     connect_field(system, endpoints, log, settings.redis_url)
     _warn_of_old_series(system, now)
-    return Loop(Desk(system), EventClock(system, ()))
+    loop = Loop(Desk(system), EventClock(system, ()))
+    loop.resume()
+    return loop
 
 
 def _warn_of_old_series(system: System, now: datetime) -> None:

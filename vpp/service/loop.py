@@ -1,24 +1,26 @@
 """The only scheduler: which cycles are due at a moment, in which order, on whatever clock drives it.
 
 Live, APScheduler ticks it every minute; in simulation the same `tick` is called on the simulated clock.
-Order inside a minute: meter, events, bid, award, day-ahead, intraday, real time, send.
+Order inside a minute: meter, events, capacity, bid, award, day-ahead, intraday, real time, send.
 """
 
 from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from adapters.simulated_market import award, cleared_price
-from vpp.domain.market import Bid
+from vpp.domain.errors import SoldTwice
+from vpp.domain.market import Bid, Position
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid, floor_to, local_time
-from vpp.service.desk import BID, Desk
+from vpp.service.capacity import awarded_capacity, reserve_issues
+from vpp.service.desk import BID, CAPACITY, Desk
 from vpp.service.event_clock import EventClock
 
 LIMIT_MISSED = 100_000
@@ -44,9 +46,14 @@ class Loop:
         if quarter > before:
             self.desk.meter(min(floor_to(before, QUARTER), quarter - QUARTER), quarter)
         self.events.tick(now)
-        issue = self._issue(now)
+        for at in reserve_issues(self.desk.system, now):
+            if before < at <= now:
+                self.sell_reserve(at, now)
+        issue, award_at = self._issue(now), self._award_at(now)
         if before < issue <= now:
-            self.sell(issue, gate_open=now <= self._gate(now))
+            self.offer(issue, gate_open=now <= self._gate(now))
+        if before < award_at <= now:
+            self.close(award_at)
         if quarter > before:
             with self._timed(INTRADAY):
                 self.desk.intraday(quarter)
@@ -55,21 +62,56 @@ class Loop:
         self.desk.command(now)
         self.last = now
 
+    def resume(self) -> None:
+        """Cycles that a dead process left open: what sells or plans a day is due again, the others are missed."""
+        runs = self.desk.system.store.runs
+        for cycle in runs.cycles(unfinished_only=True):
+            if cycle.stage in (CAPACITY, BID, DAY_AHEAD):
+                runs.reopen(cycle.stage, cycle.cycle_start)
+            else:
+                runs.finish(cycle.stage, cycle.cycle_start, None, "missed")
+
     def _ticked_before(self, now: datetime) -> datetime:
         """The last minute that an earlier process ran on this record; the minute before `now` on a new one."""
         cycles = self.desk.system.store.runs.cycles(REAL_TIME)
         ran = (c.cycle_start for c in cycles if c.status != "missed" and c.cycle_start < now)
         return max(ran, default=now - MINUTE)
 
-    def sell(self, now: datetime, gate_open: bool = True) -> None:
-        """Bid while the gate is open, the example market's award, and the plan on it, all issued at `now`."""
+    def sell(self, issue: datetime) -> None:
+        """Everything that is sold and planned for the next day: capacity, the bid of `issue`, the award, the plan."""
+        for at in reserve_issues(self.desk.system, issue):
+            self.sell_reserve(at, at)
+        self.offer(issue)
+        self.close(self._award_at(issue))
+
+    def sell_reserve(self, issue: datetime, now: datetime) -> None:
+        """Capacity bids of `issue` whose gate is open at `now`, and what the example market awards of them."""
+        bids = self.desk.reserve_bid(issue, now)
+        for bid in bids:
+            self._firm(bid, awarded_capacity(self.desk.system, bid), issue)
+
+    def offer(self, issue: datetime, gate_open: bool = True) -> None:
+        """Bid while the gate is open."""
         if gate_open:
             with self._timed(BID):
-                bids = self.desk.bid(now)
-            for bid in bids:
-                self._award(bid, now)
+                self.desk.bid(issue)
+
+    def close(self, now: datetime) -> None:
+        """The example market's award of what was offered for tomorrow, and the plan on it."""
+        for bid in self.desk.offered(now):
+            self._award(bid, now)
         with self._timed(DAY_AHEAD):
             self.desk.day_ahead(now)
+
+    def _firm(self, bid: Bid, positions: Sequence[Position], now: datetime) -> None:
+        """Enter positions that the headroom allows; one that was sold already is refused by name, with an alarm."""
+        system = self.desk.system
+        try:
+            self.desk.claim_positions(positions, now)
+        except SoldTwice as why:
+            system.store.alarms.raise_("headroom", f"award of {bid.id} refused: {why}", now)
+            return
+        system.store.market.save_positions(positions)
 
     def _award(self, bid: Bid, now: datetime) -> None:
         system = self.desk.system
@@ -85,6 +127,12 @@ class Loop:
         """When today's plan for tomorrow is issued."""
         zone = self.desk.system.portfolio.zone
         return local_time(now.astimezone(ZoneInfo(zone)).date(), self.desk.system.loaded.issue, zone)
+
+    def _award_at(self, now: datetime) -> datetime:
+        """When today's market answers the bid for tomorrow."""
+        zone = self.desk.system.portfolio.zone
+        today = now.astimezone(ZoneInfo(zone)).date()
+        return self.desk.system.market.award_at(today + timedelta(days=1), zone)
 
     def _gate(self, now: datetime) -> datetime:
         """When the market for tomorrow closes."""

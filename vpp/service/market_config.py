@@ -27,7 +27,10 @@ class PriceShape(Edge):
 
 
 class EnergyProduct(Edge):
-    """Day-ahead energy of day D: `issue`, `gate` and `award` are local times of D-1."""
+    """Day-ahead energy of day D: `issue`, `gate` and `award` are local times of D-1.
+
+    Less than `min_mw` in either direction is not offered. The plan on the positions is made at the award.
+    """
 
     product: str
     interval: Duration
@@ -49,6 +52,8 @@ class EnergyProduct(Edge):
     def _in_order(self) -> Self:
         if self.issue > self.gate:
             raise ValueError("issue lies after the gate")
+        if self.award < self.issue:
+            raise ValueError("award lies before the issue")
         return self
 
 

@@ -32,14 +32,16 @@ from vpp.service.system import System
 
 DEADLINE_S = 20.0
 WINDOWS_H = (0.25, 1.0, 2.0, 4.0, 6.0)
+DIRECTIONS: tuple[Direction, ...] = ("up", "down")
 
 
 def flexibility_report(
     portfolio: Path, bus: int, at: datetime, hours: float, settings: Settings, train: Train
 ) -> dict[str, Any]:
-    """The answer for a node on the day-ahead plan of the local day of `at`."""
+    """The answer for a node on the day-ahead plan of the local day in which the hours end."""
     zone = load_stated(portfolio, settings.cache_dir).portfolio.zone
-    system, issued = prepare_day(portfolio, at.astimezone(ZoneInfo(zone)).date(), settings, "sqlite://", train)
+    last = at + timedelta(hours=hours) - QUARTER
+    system, issued = prepare_day(portfolio, last.astimezone(ZoneInfo(zone)).date(), settings, "sqlite://", train)
     situation = gather(system, DAY_AHEAD, PLAN, issued)
     plan = run_stage(situation, "plan", committing()).schedule
     return node_flexibility(system, situation, plan, bus, at, hours)
@@ -52,16 +54,21 @@ def node_flexibility(
     group = [a.id for a in s.portfolio.assets if a.bus == bus and a.control != "none"]
     if not group:
         raise InputFaults([Fault("request", "bus", f"no controllable asset at bus {bus}")])
+    if hours * 4 != round(hours * 4):
+        raise InputFaults([Fault("request", "hours", f"{hours:g} is no number of quarter hours")])
     start = floor_to(at, QUARTER)
     if not s.grid.start <= start < s.grid.end:
         raise InputFaults([Fault("request", "at", f"{rfc3339(at)} is outside the plan")])
+    if start + timedelta(hours=hours) > s.grid.end:
+        raise InputFaults([Fault("request", "hours", f"the window ends after the plan, at {rfc3339(s.grid.end)}")])
     rows = [s.portfolio.index[a] for a in group]
     reference = plan.power_mw[rows].sum(axis=0)
     answers = []
     for length in sorted({min(w, hours) for w in WINDOWS_H if w <= hours} | {hours}):
         window = _window(s, start, length)
-        ups, downs = (_held(s, group, window, reference, d) for d in ("up", "down"))
-        answers.append({"hours": length, "up_mw": ups, "down_mw": downs})
+        held = {d: _held(s, group, window, reference, d) for d in DIRECTIONS}
+        unknown = {d: why for d, (mw, why) in held.items() if mw is None}
+        answers.append({"hours": length, "up_mw": held["up"][0], "down_mw": held["down"][0], "unknown": unknown})
     return {
         "bus": bus, "at": rfc3339(start), "assets": group, "certified": s.grid_side is not None,
         "planned_mw": reference[_window(s, start, hours)].tolist(), "windows": answers,
@@ -74,8 +81,10 @@ def _window(s: Situation, start: datetime, hours: float) -> list[int]:
     return [t for t, moment in enumerate(s.grid.starts) if start <= moment < end]
 
 
-def _held(s: Situation, group: list[str], window: list[int], reference: np.ndarray, direction: Direction) -> float:
-    """MW held over the window; 0 where no secure plan holds any."""
+def _held(
+    s: Situation, group: list[str], window: list[int], reference: np.ndarray, direction: Direction
+) -> tuple[float | None, str]:
+    """MW held over the window, 0 where no secure plan holds any; None and the reason where that is not known."""
     everyone = [a.id for a in s.portfolio.assets]
     block = flexible_power(group, everyone, s.grid, window, reference, direction)
     network = s.grid_side.network if s.grid_side else None
@@ -84,8 +93,8 @@ def _held(s: Situation, group: list[str], window: list[int], reference: np.ndarr
             with_block(problem_of(s), block), network, exposure_of(s),
             deadline_s=DEADLINE_S, rel_gap=0.01, max_rounds=6,
         )  # fmt: skip
-    except NotSolved:
-        return 0.0
+    except NotSolved as why:
+        return None, str(why)
     if solution.status == "violated":
-        return 0.0
-    return held_mw(solution.schedule, group, window, reference, direction)
+        return 0.0, ""
+    return held_mw(solution.schedule, group, window, reference, direction), ""

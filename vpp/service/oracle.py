@@ -20,6 +20,7 @@ from vpp.domain.stage import DAY_AHEAD
 from vpp.domain.time import Array, TimeGrid
 from vpp.service.assemble import exposure_of
 from vpp.service.cascade import plan_of
+from vpp.service.contracts import contracts_over
 from vpp.service.inputs import trajectories
 from vpp.service.knowledge import end_values, price_over
 from vpp.service.orders import event_grid, orders_of
@@ -78,6 +79,7 @@ def _situation(system: System, truth: Truth, initial: Mapping[str, AssetState]) 
         forecast=forecast, price_eur_per_mwh=price_over(system, grid, grid.end),
         fee_eur_per_mwh=system.market.fee(grid, portfolio.zone), deviation_factor=system.market.deviation_beta,
         positions=units, end_value=end_values(system, grid, None), calls=_calls(system, grid), grid_side=side,
+        contracts=contracts_over(system, grid, grid.start, "oracle"),
         rules=system.loaded.rules,
     )  # fmt: skip
 

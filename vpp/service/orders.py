@@ -40,12 +40,16 @@ def event_grid(event: Event) -> TimeGrid:
 
 
 def orders_of(event: Event, offers: Sequence[FlexibilityOffer], answers: Sequence[Acceptance]) -> list[Order]:
-    """Orders of every site that accepted and of the gap-fillers, as they stand now."""
+    """Orders of every site that accepted and of the gap-fillers, as they stand now.
+
+    An answer taken back by the time answers are due was never an order.
+    """
     by_site = {o.site: o for o in offers}
     grid = event_grid(event)
     found = []
     for answer in answers:
-        if answer.site == GAP or answer.site not in by_site:
+        taken_back = answer.withdrawn_at is not None and answer.withdrawn_at <= event.accept_by
+        if answer.site == GAP or answer.site not in by_site or taken_back:
             continue
         offer = by_site[answer.site]
         owed = np.where(_stays(answer, grid), answer.mw, 0.0)

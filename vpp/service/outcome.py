@@ -134,6 +134,7 @@ def plan_json(schedule: Schedule, states: Mapping[str, AssetState]) -> dict[str,
         "commitment": {a: [round(float(x)) for x in v] for a, v in schedule.commitment.items()},
         "energy_mwh": {a: v.tolist() for a, v in schedule.stored_mwh.items()},
         "decisions": {a: {k: v.tolist() for k, v in d.items()} for a, d in schedule.decisions.items()},
+        "products": {c: {k: v.tolist() for k, v in rows.items()} for c, rows in schedule.products.items()},
         "initial_state": {
             a: {"power_mw": s.power_mw, "stored_mwh": s.stored_mwh, "on": s.on, "minutes_in_state": s.minutes_in_state}
             for a, s in states.items()

@@ -14,7 +14,7 @@ import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
 from dispatch.certify import certify
-from dispatch.check import check_schedule
+from dispatch.check import check_contracts, check_schedule
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.network import Certificate, Violation
 from vpp.domain.portfolio import AssetState
@@ -23,6 +23,7 @@ from vpp.domain.stage import DAY_AHEAD
 from vpp.domain.time import QUARTER, TimeGrid, local_time, rfc3339, utc
 from vpp.service.assemble import exposure_of, rule_faults
 from vpp.service.bootstrap import load_stated, open_system
+from vpp.service.capacity import reserve_issues
 from vpp.service.cascade import committing, run_stage
 from vpp.service.desk import PLAN
 from vpp.service.knowledge import gather
@@ -44,7 +45,8 @@ def prepare_day(
     loaded = load_stated(portfolio, settings.cache_dir)
     issued = local_time(day - timedelta(days=1), loaded.issue, loaded.portfolio.zone)
     system = open_system(portfolio, database, settings, issued)
-    system.forecaster.train_day_ahead(system.history(issued), train)
+    known = system.history(min([issued, *reserve_issues(system, issued)]))
+    system.forecaster.train_day_ahead(known, train)
     return system, issued
 
 
@@ -133,6 +135,7 @@ class PlanFile(BaseModel):
     commitment: dict[str, list[int]] = {}
     decisions: dict[str, dict[str, list[float]]] = {}
     energy_mwh: dict[str, list[float]] = {}
+    products: dict[str, dict[str, list[float]]] = {}
     initial_state: dict[str, StateFile] = {}
 
 
@@ -165,6 +168,7 @@ def schedule_of(plan: PlanFile, known: Mapping[str, int]) -> Schedule:
         commitment={a: np.array(v, dtype=float) for a, v in plan.commitment.items()},
         stored_mwh={a: np.array(v) for a, v in plan.energy_mwh.items()},
         decisions={a: {k: np.array(v) for k, v in d.items()} for a, d in plan.decisions.items()},
+        products={c: {k: np.array(v) for k, v in d.items()} for c, d in plan.products.items()},
     )  # fmt: skip
 
 
@@ -179,6 +183,7 @@ def _shape_faults(plan: PlanFile, known: Mapping[str, int]) -> list[Fault]:
     lists += [(a, "q_mvar", v) for a, v in plan.q_mvar.items()]
     lists += [(a, "commitment", list(map(float, v))) for a, v in plan.commitment.items()]
     lists += [(a, "energy_mwh", v) for a, v in plan.energy_mwh.items()]
+    lists += [(c, f"products.{k}", v) for c, d in plan.products.items() for k, v in d.items()]
     lists += [(a, f"decisions.{k}", v) for a, d in plan.decisions.items() for k, v in d.items()]
     faults += [Fault(a, k, f"has {len(v)} values for {steps} times") for a, k, v in lists if len(v) != steps]
     if plan.step != STEP:
@@ -199,7 +204,8 @@ def check_plan(system: System, issued: datetime, plan: PlanFile) -> list[str]:
     if s.grid != schedule.grid:
         return [f"plan/times: end at {rfc3339(schedule.grid.end)} instead of {rfc3339(s.grid.end)}"]
     found = [str(f) for f in _state_faults(plan, states)]
-    found += [str(f) for f in check_schedule(system.portfolio.assets, states, s.inputs, schedule)]
+    broken = check_schedule(system.portfolio.assets, states, s.inputs, schedule)
+    found += [str(f) for f in broken or _contract_faults(schedule, s)]
     found += [str(f) for f in [*_reactive_faults(plan, s), *_limit_faults(schedule, s), *rule_faults(s, schedule)]]
     exposure = exposure_of(s)
     if s.grid_side is not None and exposure is not None:
@@ -209,6 +215,16 @@ def check_plan(system: System, issued: datetime, plan: PlanFile) -> list[str]:
             for v in certificate.violations
         ]
     return found
+
+
+def _contract_faults(schedule: Schedule, s: Situation) -> list[Fault]:
+    """Contracts broken or misreported; one that the plan must state and does not is missing."""
+    told = schedule.products
+    known = {c.id for c in s.contracts}
+    bound = [c.id for c in s.contracts if c.known and np.any(c.known.get("interval", np.zeros(1)) >= 0.0)]
+    faults = [Fault(c, "products", "is missing") for c in bound if c not in told]
+    faults += [Fault(c, "products", "is no contract of the portfolio") for c in told if c not in known]
+    return faults or check_contracts(s.contracts, s.portfolio.assets, s.states, s.inputs, schedule)
 
 
 def _state_faults(plan: PlanFile, states: Mapping[str, AssetState]) -> list[Fault]:

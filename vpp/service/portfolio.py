@@ -25,6 +25,7 @@ from vpp.domain.portfolio import (
 )
 from vpp.domain.stage import Stage, check_cascade
 from vpp.domain.time import utc
+from vpp.service import contract_files
 from vpp.service import portfolio_files as files
 from vpp.service.asset_checks import CONFIG, Known, build_asset, device_profiles, fleet_faults, shared_meters
 from vpp.service.market_config import MarketConfig
@@ -33,6 +34,7 @@ from vpp.service.series import load_series
 from vpp.service.yaml_files import items, raw_ids, read_mapping, validated
 
 if TYPE_CHECKING:
+    from dispatch.product import Contract
     from dispatch.rules import RuleFile
     from grid_models.spec import NetworkSpec
 
@@ -55,8 +57,8 @@ class LoadedPortfolio:
 
     `network` is the specification of the network model, its file as a path (None: no model is given);
     `series` are the portfolio's own; `devices` names each asset's device profile; `issue` is the local time of D-1 at
-    which the day-ahead run of day D starts; `digest` is the SHA-256 of all files; `rules` are the operator's
-    contract rules.
+    which the day-ahead run of day D starts; `digest` is the SHA-256 of all files; `contracts` are those of
+    market.yaml with the assets they bind, `rules` the operator's contract rules.
     """
 
     directory: Path
@@ -73,6 +75,7 @@ class LoadedPortfolio:
     location: files.Location
     response: files.Response
     digest: str
+    contracts: tuple[Contract, ...] = ()
     rules: RuleFile | None = None
 
     def stage(self, name: str) -> Stage:
@@ -135,12 +138,15 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     raw |= {name: read_mapping(directory / f"{name}.yaml", faults, optional=True) for name in ("network", "events")}
     own = {key: value for key, value in raw["portfolio"].items() if key not in LISTS}
     header = validated(files.Header, own, "portfolio.yaml", faults) if own else None
-    market = validated(MarketConfig, raw["market"], "market.yaml", faults) if raw["market"] else None
+    own_market = {key: value for key, value in raw["market"].items() if key not in contract_files.SECTIONS}
+    market = validated(MarketConfig, own_market, "market.yaml", faults) if raw["market"] else None
+    defined = contract_files.definitions(raw["market"], raw["portfolio"], faults)
     stages_file = validated(files.StagesFile, raw["stages"], "stages.yaml", faults) if raw["stages"] else None
     stages = _stages(stages_file, faults) if stages_file else ()
     series = _series(directory, raw["portfolio"], faults)
     outages, network = _network(directory, raw["network"], faults)
     portfolio, initial, devices = _portfolio(header, raw["portfolio"], outages, config, faults)
+    faults += contract_files.provider_faults(defined, portfolio.assets if portfolio else ())
     events = _events(raw["events"], raw["portfolio"], faults)
     if header and market and header.currency != market.currency:
         faults.append(Fault("market.yaml", "currency", f"{market.currency} is not the portfolio's {header.currency}"))
@@ -149,10 +155,21 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     if not faults and header and market and stages_file and portfolio:
         loaded = LoadedPortfolio(
             directory, portfolio, network, market, stages, stages_file.release, stages_file.issue, events, initial,
-            devices, series, header.location, header.response, _digest(directory), rules,
+            devices, series, header.location, header.response, _digest(directory), _contracts(defined, portfolio),
+            rules,
         )  # fmt: skip
     given = (directory / "network.yaml").exists()
     return Reading(loaded, tuple(dict.fromkeys(faults)), given, network, outages, _references(raw["portfolio"]))
+
+
+def _contracts(defined: Sequence[tuple[str, Any]], portfolio: Portfolio) -> tuple[Contract, ...]:
+    from dispatch.product import Contract
+
+    units = {u.id: u.sites for u in portfolio.trading_units}
+    return tuple(
+        Contract(product, terms, contract_files.bound_assets(product, terms, portfolio.assets, units))
+        for product, terms in defined
+    )
 
 
 def check_against_network(named: References, buses: Collection[int]) -> list[Fault]:

@@ -12,10 +12,11 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
+from adapters.exclusive import hold
 from adapters.plant_link import PlantLink
 from grid_models.model import GridModel
 from vpp.domain.errors import NotFound
@@ -24,6 +25,7 @@ from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD
 from vpp.domain.time import MINUTE, QUARTER, floor_to, local_midnight, local_time, rfc3339, utc
 from vpp.service.bootstrap import load_checked, open_system
+from vpp.service.capacity import reserve_issues
 from vpp.service.desk import PLAN, Desk
 from vpp.service.event_clock import EventClock
 from vpp.service.loop import Loop
@@ -49,7 +51,7 @@ class Request:
 
 @dataclass
 class Simulation:
-    """A prepared closed loop: the service, its plant, and the state everything started from."""
+    """A prepared closed loop: the service, its plant, the state everything started from, and the record's lock."""
 
     request: Request
     system: System
@@ -60,6 +62,7 @@ class Simulation:
     end: datetime
     initial: Mapping[str, AssetState]
     resumed: bool
+    lock: IO[bytes]
 
     @property
     def directory(self) -> Path:
@@ -80,40 +83,49 @@ def prepare(
 ) -> Simulation:
     """Open or resume: train, sell and plan the first day, start the plant in the state that plan ends with.
 
-    Without `intraday_models` the seasonal naive stands in for them until they are trained.
+    Without `intraday_models` the seasonal naive stands in for them until they are trained. Raises InputFaults where
+    another process runs the record, NotFound where it holds another simulation or its plant is gone.
     """
+    lock = hold(request.database)
+    try:
+        simulation = _prepared(request, settings, progress, lock)
+    except BaseException:
+        lock.close()
+        raise
+    if intraday_models:
+        simulation.train_intraday(lambda n, of: progress("intraday models", n, of))
+    return simulation
+
+
+def _prepared(request: Request, settings: Settings, progress: Progress, lock: IO[bytes]) -> Simulation:
     loaded, grid = load_checked(request.portfolio, settings.cache_dir)
     zone = loaded.portfolio.zone
     start = local_midnight(request.start, zone)
     end = local_midnight(request.start + timedelta(days=request.days), zone)
-    request.database.parent.mkdir(parents=True, exist_ok=True)
     system = open_system(request.portfolio, f"sqlite:///{request.database.resolve()}", settings, start, request.seed)
     link = _running(system, request, start, end)
     issued = local_time(request.start - timedelta(days=1), loaded.issue, zone)
     system.epoch = system.store.commands.next_epoch(start)
-    system.forecaster.train_day_ahead(system.history(issued), lambda n, of: progress("day-ahead models", n, of))
+    known = system.history(min([issued, *reserve_issues(system, issued)]))
+    system.forecaster.train_day_ahead(known, lambda n, of: progress("day-ahead models", n, of))
     loop = Loop(Desk(system), EventClock(system, loaded.events))
-    resumed = link is not None
-    for cycle in system.store.runs.cycles(unfinished_only=True):
-        system.store.runs.finish(cycle.stage, cycle.cycle_start, None, "missed")
-    if link is None:
+    loop.resume()
+    if resumed := link is not None:
+        initial = recall(system)
+    else:
         progress("first day-ahead plan", 0, 1)
         loop.sell(issued)
         progress("first day-ahead plan", 1, 1)
         initial = state_at(system, _first_plan(system), start)
         plan = PlantPlan(start, end, request.seed, request.speed, plant_directory(request.database))
         link = launch(loaded, grid, initial, plan)
-        _remember(system, request, start, end, initial)
-    initial = recall(system)
     wire(system, link, plant_directory(request.database), settings.redis_url)
     if resumed:
         _replay_series(system, start, link.hello().now)
     else:
         _take_history(system, link, start, progress)
-    simulation = Simulation(request, system, grid, loop, link, start, end, initial, resumed)
-    if intraday_models:
-        simulation.train_intraday(lambda n, of: progress("intraday models", n, of))
-    return simulation
+        _remember(system, request, start, end, initial)
+    return Simulation(request, system, grid, loop, link, start, end, initial, resumed, lock)
 
 
 def _running(system: System, request: Request, start: datetime, end: datetime) -> PlantLink | None:
@@ -121,9 +133,10 @@ def _running(system: System, request: Request, start: datetime, end: datetime) -
     known = system.store.settings.get(RECORD)
     if known is None:
         return None
-    asked = {"start": rfc3339(start), "end": rfc3339(end), "seed": request.seed, "speed": request.speed}
-    if any(known[k] != v for k, v in asked.items()):
-        raise NotFound(f"{request.database} holds another simulation: {known}")
+    asked = _identity(system, request, start, end)
+    other = {k: known.get(k) for k, v in asked.items() if known.get(k) != v}
+    if other:
+        raise NotFound(f"{request.database} holds another simulation, with {other}")
     link = find(plant_directory(request.database))
     if link is None:
         raise NotFound(f"the plant of {request.database} no longer runs; start with a new --db")
@@ -166,8 +179,16 @@ def _remember(
     states = {
         a: [s.power_mw, s.stored_mwh, s.on, s.minutes_in_state, rfc3339(s.at)] for a, s in initial.items()
     }
-    body = {"start": rfc3339(start), "end": rfc3339(end), "seed": request.seed, "speed": request.speed}
-    system.store.settings.put(RECORD, {**body, "portfolio": str(request.portfolio), "initial": states})
+    where = {"portfolio": str(request.portfolio.resolve()), "initial": states}
+    system.store.settings.put(RECORD, _identity(system, request, start, end) | where)
+
+
+def _identity(system: System, request: Request, start: datetime, end: datetime) -> dict[str, Any]:
+    """What makes a simulation the same one."""
+    return {
+        "start": rfc3339(start), "end": rfc3339(end), "seed": request.seed, "speed": request.speed,
+        "portfolio_digest": system.loaded.digest,
+    }  # fmt: skip
 
 
 def recall(system: System) -> dict[str, AssetState]:

@@ -14,13 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from dispatch.block import EndValue
+from dispatch.product import Call as Call
+from dispatch.product import Contract
+from dispatch.product import UnitPosition as UnitPosition
 from dispatch.rules import RuleFile
 from vpp.domain.forecast import Forecast
 from vpp.domain.network import Network
 from vpp.domain.portfolio import Asset, AssetState, Portfolio
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD, Stage
-from vpp.domain.time import Array, TimeGrid, local_midnight, mixed_grid
+from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to, local_midnight, mixed_grid
 
 Limits = Mapping[str, tuple[Array, Array]]
 
@@ -53,30 +56,6 @@ class GridSide:
 
 
 @dataclass(frozen=True)
-class UnitPosition:
-    """Firm net injection (T,) of a trading unit; NaN where nothing is firm yet.
-
-    `error_mw` (K,T) are equally likely errors of what the unit is forecast to inject, None where they are not known.
-    """
-
-    unit: str
-    assets: tuple[str, ...]
-    mw: Array
-    error_mw: Array | None = None
-
-
-@dataclass(frozen=True)
-class Call:
-    """A demand-response order on `assets`: at least `baseline_mw` + `ordered_mw`; a MWh missed costs `missed`."""
-
-    id: str
-    assets: tuple[str, ...]
-    baseline_mw: Array
-    ordered_mw: Array
-    missed_eur_per_mwh: float
-
-
-@dataclass(frozen=True)
 class Situation:
     """One stage run's knowledge at `now`; arrays are over `grid`."""
 
@@ -100,6 +79,7 @@ class Situation:
     grid_side: GridSide | None = None
     given_mw: Mapping[str, Array] = field(default_factory=dict)
     """Injections (T,) of assets this stage does not decide on."""
+    contracts: tuple[Contract, ...] = ()
     rules: RuleFile | None = None
 
     @property
@@ -119,6 +99,9 @@ class Situation:
         for asset, values in sorted(self.inputs.items()):
             _named(h, asset, values)
         _named(h, "given", self.given_mw)
+        for contract in self.contracts:
+            h.update(repr((contract.product, contract.terms, contract.assets)).encode())
+            _named(h, contract.id, contract.known)
         if self.grid_side is not None:
             h.update(repr(self.grid_side.network.taps).encode() + self.grid_side.q_ratio.tobytes())
         if self.rules is not None:
@@ -141,9 +124,10 @@ def _named(h: Hash, owner: str, values: Mapping[str, Array]) -> None:
 
 
 def day_ahead_grid(stage: Stage, now: datetime, zone: str) -> TimeGrid:
-    """Quarters from issue to the end of the next local day (normally 152)."""
+    """Quarters from the first that begins at or after `now` to the end of the next local day (normally 152)."""
     tomorrow: date = now.astimezone(ZoneInfo(zone)).date() + timedelta(days=1)
-    return TimeGrid.between(now, local_midnight(tomorrow + timedelta(days=1), zone), stage.step)
+    start = floor_to(now + QUARTER - timedelta(microseconds=1), QUARTER)
+    return TimeGrid.between(start, local_midnight(tomorrow + timedelta(days=1), zone), stage.step)
 
 
 def rolling_grid(stage: Stage, now: datetime, firm_until: datetime) -> TimeGrid:

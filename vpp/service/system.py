@@ -80,7 +80,7 @@ class System:
 
     def forecast(self, now: datetime, grid: TimeGrid, scenarios: int = SCENARIOS) -> Forecast:
         """Forecast of every series over `grid`, made from what was known at `now`."""
-        start, end = floor_to(now, QUARTER), floor_to(grid.end + QUARTER - timedelta(seconds=1), QUARTER)
+        start, end = floor_to(grid.start, QUARTER), floor_to(grid.end + QUARTER - timedelta(seconds=1), QUARTER)
         quarters = TimeGrid.between(start, end, QUARTER)
         self.last_forecast = self.forecaster.forecast(self.history(now), quarters, scenarios)
         return self.last_forecast.on(grid)

@@ -33,6 +33,7 @@ from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid, floor_to
 from vpp.service.arbitrate import limits_over
 from vpp.service.assemble import problem_of
 from vpp.service.cascade import Solve
+from vpp.service.contracts import contracts_over, without_given
 from vpp.service.inputs import trajectories
 from vpp.service.knowledge import end_values, positions_over, price_over
 from vpp.service.orders import calls_over, with_measured_gap
@@ -94,6 +95,7 @@ def observe(
         end_value=end_values(system, grid, upper), committed=_commitments(portfolio.assets, grid, upper),
         limits={a: window for a, window in limits.items() if a not in given}, calls=calls,
         last=last.schedule if last else upper, grid_side=system.grid_side(now), given_mw=given,
+        contracts=without_given(contracts_over(system, grid, now, "track"), given, upper, grid),
         rules=system.loaded.rules,
     )  # fmt: skip
 

@@ -34,7 +34,7 @@ class PlantPlan:
     seed: int
     speed: float | None
     directory: Path
-    idle_exit_s: float = 120.0
+    idle_exit_s: float = 900.0
 
 
 def series_file(loaded: LoadedPortfolio, grid: GridModel | None, path: Path) -> None:

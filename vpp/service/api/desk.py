@@ -192,7 +192,7 @@ def order(event_id: str, api: ApiDep, _: DeskDep) -> Any:
     if now < found.accept_by and asked - {a.site for a in api.store.events.acceptances(event_id)}:
         raise Problem(409, f"sites may still answer until {rfc3339(found.accept_by)}")
     with api.lock:
-        dr.order(api.system, event_id)
+        dr.order(api.system, event_id, api.clock())
     return _detail(api, event_id)
 
 

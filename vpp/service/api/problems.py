@@ -12,7 +12,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from vpp.domain.errors import DataGap, Fault, InputFaults, LookAhead, NotFound, NotSolved, StaleEpoch
+from vpp.domain.errors import DataGap, Fault, InputFaults, LookAhead, NotFound, NotSolved, SoldTwice, StaleEpoch
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -113,5 +113,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(NotFound, _missing)
     app.add_exception_handler(Problem, _refused)
     app.add_exception_handler(HTTPException, _http)
-    for kind in (NotSolved, DataGap, LookAhead, StaleEpoch):
+    for kind in (NotSolved, DataGap, LookAhead, SoldTwice, StaleEpoch):
         app.add_exception_handler(kind, _conflict)

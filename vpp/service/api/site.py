@@ -160,7 +160,11 @@ def accept(event_id: str, body: AcceptanceRequest, api: ApiDep, site: SiteDep) -
 @router.post("/events/{event_id}/withdrawal", summary="Withdraw or stop", response_model=SiteEvent,
              responses=answers(401, 403, 404, 409, 422))  # fmt: skip
 def withdraw(event_id: str, body: ReasonRequest, api: ApiDep, site: SiteDep) -> Any:
-    """At any time before the end; nothing is owed from the running quarter on. A repeat keeps the first time."""
+    """At any time before the end; a repeat keeps the first time.
+
+    Until answers are due it takes the answer back at no cost. Later nothing is asked of the site from the running
+    quarter on, and quarters it accepted and does not deliver carry the event's penalty.
+    """
     found, offer = own_offer(api, event_id, site)
     now = api.clock()
     if now >= found.end:
