@@ -35,7 +35,10 @@ class Infeasible(NotSolved):
 
 @dataclass(frozen=True)
 class Problem:
-    """The stacked problem; block b's columns begin at column_start[b], its rows at row_start[b]."""
+    """The stacked problem; block b's columns begin at column_start[b], its rows at row_start[b].
+
+    `extra` are the rows of no block, each with the number of its first row.
+    """
 
     grid: TimeGrid
     asset_ids: tuple[str, ...]
@@ -52,6 +55,7 @@ class Problem:
     offset: float
     column_start: tuple[int, ...] = ()
     row_start: tuple[int, ...] = ()
+    extra: tuple[tuple[int, Rows], ...] = ()
 
     @property
     def columns(self) -> int:
@@ -129,6 +133,7 @@ def _check_ownership(asset_ids: Sequence[str], blocks: Sequence[Block]) -> None:
 def _grow(problem: Problem, blocks: Sequence[Block], extra: Sequence[Rows]) -> Problem:
     column_start = _starts(problem.columns, [sum(c.size for c in b.columns) for b in blocks])
     row_start = _starts(problem.rows, [sum(r.size for r in b.rows) for b in blocks])
+    extra_start = _starts(row_start[-1], [r.size for r in extra])
     columns, grown = column_start[-1], _columns(blocks)
     power, power_offset = _power(problem, blocks, column_start)
     placed = [
@@ -156,6 +161,7 @@ def _grow(problem: Problem, blocks: Sequence[Block], extra: Sequence[Rows]) -> P
         offset=problem.offset + sum(b.offset for b in blocks),
         column_start=(*problem.column_start, *column_start[:-1]),
         row_start=(*problem.row_start, *row_start[:-1]),
+        extra=(*problem.extra, *zip(extra_start, extra, strict=False)),
     )
 
 

@@ -51,12 +51,13 @@ SMALL = 1e-7
 
 @dataclass(frozen=True)
 class Secured:
-    """A solution, and the problem with its cuts at which `x` was found."""
+    """A solution, and the problem with its cuts at which `x` was found; `row_duals` (rows,) where there are any."""
 
     solution: Solution
     problem: Problem
     x: Array
     cuts: tuple[Cut, ...]
+    row_duals: Array | None = None
 
 
 def solve_secure(
@@ -288,7 +289,7 @@ class _Loop:
             read_schedule(grown, x, duals, tan_phi), raw.objective, bound, status, cost_terms(grown, x),
             self.rounds, violations_first, wall,
         )  # fmt: skip
-        return Secured(solution, grown, x, tuple(self.cuts))
+        return Secured(solution, grown, x, tuple(self.cuts), duals)
 
 
 def _better(one: Raw | None, other: Raw) -> Raw:

@@ -17,6 +17,7 @@ from adapters.store.database import Database
 from vpp.domain.command import CommandStatus, Setpoint
 from vpp.domain.errors import NotFound, StaleEpoch
 from vpp.domain.network import Certificate
+from vpp.domain.prices import Prices
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 
 
@@ -242,7 +243,8 @@ def _run(row: Row[Any]) -> DispatchRun:
 
 
 def _solution(values: dict[str, Any], schedule: Schedule) -> Solution:
-    return Solution(schedule=schedule, **values)
+    told = values.pop("prices", None)
+    return Solution(schedule=schedule, **values, prices=None if told is None else restore(Prices, told))
 
 
 def _summary(row: Row[Any]) -> RunSummary:

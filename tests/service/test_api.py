@@ -15,7 +15,8 @@ pytestmark = pytest.mark.usefixtures("world")
 __all__ = ["world"]
 
 OPERATOR_PATHS = [
-    ("GET", "/v1/runs"), ("GET", "/v1/runs/r1"), ("GET", "/v1/runs/r2/difference"), ("POST", "/v1/runs/r2/release"),
+    ("GET", "/v1/runs"), ("GET", "/v1/runs/r1"), ("GET", "/v1/runs/r2/difference"), ("GET", "/v1/runs/r2/explain"),
+    ("POST", "/v1/runs/r2/release"),
     ("POST", "/v1/runs"), ("GET", "/v1/schedule"), ("GET", "/v1/overrides"), ("POST", "/v1/overrides"),
     ("DELETE", "/v1/overrides/x"), ("GET", "/v1/alarms"), ("POST", "/v1/alarms/1/ack"), ("GET", "/v1/commands"),
     ("GET", "/v1/positions"), ("GET", "/v1/bids"), ("GET", "/v1/forecasts"), ("GET", "/v1/forecasts/steel"),

@@ -30,7 +30,7 @@ from vpp.service.system import System
 
 RUN = [sys.executable, "-c", "from vpp.service.cli import main; main()"]
 HELP_CPU_S = 0.9
-COMMANDS = ("simulate", "plan", "check", "bid", "event", "flexibility", "serve", "demo")
+COMMANDS = ("simulate", "plan", "check", "bid", "event", "flexibility", "explain", "serve", "demo")
 
 
 def vpp(*arguments: str) -> subprocess.CompletedProcess[str]:

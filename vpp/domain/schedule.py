@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from vpp.domain.network import Certificate
+from vpp.domain.prices import Prices
 from vpp.domain.time import Array, TimeGrid
 
 
@@ -39,7 +40,10 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Solution:
-    """A schedule with what the solver and the security loop say of it; `costs` by term, money spent positive."""
+    """A schedule with what the solver and the security loop say of it; `costs` by term, money spent positive.
+
+    `prices` are those of its last linear program, where it had one with duals.
+    """
 
     schedule: Schedule
     objective: float
@@ -49,6 +53,7 @@ class Solution:
     rounds: int = 0
     violations_first: int = 0
     wall_s: Mapping[str, float] = field(default_factory=dict)
+    prices: Prices | None = None
 
     @property
     def gap_abs(self) -> float:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import scipy.sparse as sp
 
-from dispatch.block import Block, Context
+from dispatch.block import Block, Context, Rows
 from dispatch.exposure import Case, Exposure, Scenarios
 from dispatch.follow.group import Group
 from dispatch.problem import Problem, assemble, limit_block
@@ -14,7 +16,9 @@ from dispatch.products import connection_limit, microgrid
 from dispatch.products.energy import deviation_prices
 from dispatch.products.registry import PRODUCTS
 from dispatch.registry import KINDS
+from vpp.domain.errors import Fault
 from vpp.domain.network import Network
+from vpp.domain.schedule import Schedule
 from vpp.domain.stage import REAL_TIME
 from vpp.domain.time import Array
 from vpp.service.situation import GridSide, Situation
@@ -70,8 +74,31 @@ def _given(asset_id: str, mw: Array) -> Block:
 
 
 def problem_of(s: Situation) -> Problem:
-    """The whole sparse model of one stage run."""
-    return assemble(s.grid, asset_ids(s), blocks(s))
+    """The whole sparse model of one stage run, the operator's rules included."""
+    ids, stated = asset_ids(s), blocks(s)
+    excess, ruled = rules_over(s, stated)
+    return assemble(s.grid, ids, [*stated, *excess], ruled)
+
+
+def rules_over(s: Situation, stated: Sequence[Block]) -> tuple[list[Block], list[Rows]]:
+    """The operator's rules as a block and rows to stack after the blocks `stated`."""
+    if s.rules is None:
+        return [], []
+    from dispatch.rule_places import Places
+    from dispatch.solvers.pyomo_door import rule_rows
+
+    places = Places(s.grid, asset_ids(s), stated)
+    return rule_rows(s.rules, s.portfolio.zone, s.portfolio.assets, s.states, places)
+
+
+def rule_faults(s: Situation, schedule: Schedule) -> list[Fault]:
+    """The operator's rules that a schedule breaks, of those about an asset that this stage decides on."""
+    if s.rules is None:
+        return []
+    from dispatch.solvers.pyomo_door import broken_rules
+
+    decided = [a.id for a in s.dispatched]
+    return broken_rules(s.rules, s.portfolio.zone, s.portfolio.assets, s.states, schedule, decided)
 
 
 def incidence(s: Situation, network: Network) -> sp.csr_array:

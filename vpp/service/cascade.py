@@ -19,12 +19,15 @@ from dispatch.certify import certify
 from dispatch.check import check_contracts, check_schedule
 from dispatch.exposure import Exposure
 from dispatch.ladder import device_default, last_good, merit_order
+from dispatch.prices import prices_of
 from dispatch.secure import Secured, secure_plan
 from vpp.domain.errors import Fault, VppError
 from vpp.domain.network import Certificate, Network
+from vpp.domain.prices import Prices
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.time import Array
-from vpp.service.assemble import exposure_of, groups_of, problem_of, scenarios_of
+from vpp.service.assemble import exposure_of, groups_of, problem_of, rule_faults, scenarios_of
+from vpp.service.asset_side import explainable
 from vpp.service.situation import Situation
 
 log = logging.getLogger(__name__)
@@ -97,7 +100,7 @@ def run_stage(
     wall["total"] = time.perf_counter() - began
     return DispatchRun(
         run_id, s.stage.name, s.purpose, s.now, s.now, best.level, " | ".join(reasons), best.solution,
-        best.schedule, certificate, s.digest(), wall,
+        best.schedule, certificate, s.digest(), wall, inputs=explainable(s, best.solution),
     )  # fmt: skip
 
 
@@ -150,7 +153,17 @@ def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True) -> Sec
     )  # fmt: skip
     wall = dict(secured.solution.wall_s)
     wall["build"] = wall.get("build", 0.0) + build
-    return replace(secured, solution=replace(secured.solution, wall_s=wall))
+    return replace(secured, solution=replace(secured.solution, wall_s=wall, prices=plan_prices(s, secured, exposure)))
+
+
+def plan_prices(s: Situation, secured: Secured, exposure: Exposure | None) -> Prices | None:
+    """What a MWh is worth in the plan, None where its last solve gave no duals."""
+    if secured.row_duals is None:
+        return None
+    buses = s.grid_side.network.buses if s.grid_side else ()
+    return prices_of(
+        secured.problem, secured.x, secured.row_duals, s.portfolio.assets, secured.cuts, exposure, buses
+    )  # fmt: skip
 
 
 def _last_commitment(s: Situation) -> dict[str, Array]:
@@ -171,6 +184,7 @@ def _judged(
 ) -> Candidate:
     faults = check_schedule(s.dispatched, s.states, s.inputs, schedule)
     faults = faults or check_contracts(s.contracts, s.dispatched, s.states, s.inputs, schedule)
+    faults = [*faults, *rule_faults(s, schedule)]
     certificate = None
     if s.grid_side is not None and exposure is not None:
         try:

@@ -62,6 +62,16 @@ def _day(text: str) -> date:
         raise typer.BadParameter(f"{text} is no date such as 2016-07-12") from None
 
 
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text} is no RFC 3339 time") from None
+    if moment.tzinfo is None:
+        raise typer.BadParameter(f"{text} has no time zone")
+    return moment
+
+
 def _console(target: str) -> Console:
     """For people: stdout, or stderr where the JSON goes to stdout."""
     from rich.console import Console
@@ -254,17 +264,38 @@ def flexibility(
     """Secure MW up (more injection) and down (less) at a node for the next hours."""
     from vpp.service.node_flexibility import flexibility_report
 
-    try:
-        moment = datetime.fromisoformat(at)
-    except ValueError:
-        raise typer.BadParameter(f"{at} is no RFC 3339 time") from None
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"{at} has no time zone")
-    console = _console(out)
+    moment, console = _moment(at), _console(out)
     with _bars(console) as show:
         train = lambda n, of: show("day-ahead models", n, of)  # noqa: E731
         body = flexibility_report(portfolio, bus, moment, hours, _settings(), train)
     _write(out, body)
+
+
+@app.command()
+def explain(
+    asset: Annotated[str, typer.Option("--asset", help="Asset, such as mill-3.")],
+    at: Annotated[str, typer.Option("--at", help="RFC 3339 time, such as 2016-07-12T18:00:00+02:00.")],
+    portfolio: PortfolioOption = DEMO,
+    day: Annotated[str | None, typer.Option("--day", help="Local day of the plan; that of --at by default.")] = None,
+    plan: Annotated[Path | None, typer.Option("--plan", help="A plan written by `vpp plan`.")] = None,
+    db: DatabaseOption = None,
+    out: JsonOption = "-",
+) -> None:
+    """Why an asset does what it does at a moment of a plan, and what would change it."""
+    from vpp.service.explaining import explain_day, explain_recorded, plan_text
+
+    if plan is not None and db is not None:
+        raise typer.BadParameter("--plan and --db exclude each other")
+    moment, console = _moment(at), _console(out)
+    if db is not None:
+        body = explain_recorded(db, portfolio, asset, moment, _settings())
+    else:
+        text = plan_text(plan) if plan is not None else None
+        with _bars(console) as show:
+            train = lambda n, of: show("day-ahead models", n, of)  # noqa: E731
+            body = explain_day(portfolio, _day(day) if day else None, asset, moment, _settings(), text, train)
+    _write(out, body)
+    console.print(body["sentence"])
 
 
 @app.command()

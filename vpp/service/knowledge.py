@@ -56,6 +56,7 @@ def gather(system: System, stage_name: str, purpose: str, now: datetime, scenari
         limits=limits, calls=calls_over(system.store, portfolio, grid, now),
         last=last.schedule if last else (upper if stage_name == INTRADAY else None),
         grid_side=system.grid_side(now), contracts=contracts_over(system, grid, now, purpose),
+        rules=system.loaded.rules,
     )  # fmt: skip
 
 

@@ -80,6 +80,7 @@ def _situation(system: System, truth: Truth, initial: Mapping[str, AssetState]) 
         fee_eur_per_mwh=system.market.fee(grid, portfolio.zone), deviation_factor=system.market.deviation_beta,
         positions=units, end_value=end_values(system, grid, None), calls=_calls(system, grid), grid_side=side,
         contracts=contracts_over(system, grid, grid.start, "oracle"),
+        rules=system.loaded.rules,
     )  # fmt: skip
 
 

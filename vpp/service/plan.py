@@ -21,7 +21,7 @@ from vpp.domain.portfolio import AssetState
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD
 from vpp.domain.time import QUARTER, TimeGrid, local_time, rfc3339, utc
-from vpp.service.assemble import exposure_of
+from vpp.service.assemble import exposure_of, rule_faults
 from vpp.service.bootstrap import load_stated, open_system
 from vpp.service.capacity import reserve_issues
 from vpp.service.cascade import committing, run_stage
@@ -76,9 +76,20 @@ def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
         "costs": dict(solution.costs) if solution else {},
         "times": [rfc3339(t) for t in s.grid.starts], "step": STEP, "portfolio": s.portfolio.id,
         **plan_json(run.schedule, s.states),
-        "prices": {"market_eur_per_mwh": s.price_eur_per_mwh.tolist()},
+        "prices": prices_json(s, run),
         "inputs_digest": run.inputs_digest,
         "certificate": certificate_json(certificate, s.grid) if certificate else None,
+    }  # fmt: skip
+
+
+def prices_json(s: Situation, run: DispatchRun) -> dict[str, Any]:
+    """The market's price, and those of the plan's duals: of the system, and by bus (by node without a network)."""
+    told = run.solution.prices if run.solution else None
+    return {
+        "market_eur_per_mwh": s.price_eur_per_mwh.tolist(),
+        "system_eur_per_mwh": told.system_eur_per_mwh.tolist() if told and told.unit_eur_per_mwh else None,
+        "unit_eur_per_mwh": {u: v.tolist() for u, v in told.unit_eur_per_mwh.items()} if told else {},
+        "nodal_eur_per_mwh": {b: v.tolist() for b, v in told.nodal_eur_per_mwh.items()} if told else {},
     }  # fmt: skip
 
 
@@ -195,7 +206,7 @@ def check_plan(system: System, issued: datetime, plan: PlanFile) -> list[str]:
     found = [str(f) for f in _state_faults(plan, states)]
     broken = check_schedule(system.portfolio.assets, states, s.inputs, schedule)
     found += [str(f) for f in broken or _contract_faults(schedule, s)]
-    found += [str(f) for f in [*_reactive_faults(plan, s), *_limit_faults(schedule, s)]]
+    found += [str(f) for f in [*_reactive_faults(plan, s), *_limit_faults(schedule, s), *rule_faults(s, schedule)]]
     exposure = exposure_of(s)
     if s.grid_side is not None and exposure is not None:
         certificate = certify(schedule.power_mw, s.grid_side.network, exposure, None, s.grid)

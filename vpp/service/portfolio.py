@@ -29,11 +29,13 @@ from vpp.service import contract_files
 from vpp.service import portfolio_files as files
 from vpp.service.asset_checks import CONFIG, Known, build_asset, device_profiles, fleet_faults, shared_meters
 from vpp.service.market_config import MarketConfig
+from vpp.service.rule_files import load_rules
 from vpp.service.series import load_series
 from vpp.service.yaml_files import items, raw_ids, read_mapping, validated
 
 if TYPE_CHECKING:
     from dispatch.product import Contract
+    from dispatch.rules import RuleFile
     from grid_models.spec import NetworkSpec
 
 WHOLE = TypeAdapter(int)
@@ -56,7 +58,7 @@ class LoadedPortfolio:
     `network` is the specification of the network model, its file as a path (None: no model is given);
     `series` are the portfolio's own; `devices` names each asset's device profile; `issue` is the local time of D-1 at
     which the day-ahead run of day D starts; `digest` is the SHA-256 of all files; `contracts` are those of
-    market.yaml with the assets they bind.
+    market.yaml with the assets they bind, `rules` the operator's contract rules.
     """
 
     directory: Path
@@ -74,6 +76,7 @@ class LoadedPortfolio:
     response: files.Response
     digest: str
     contracts: tuple[Contract, ...] = ()
+    rules: RuleFile | None = None
 
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises KeyError."""
@@ -124,7 +127,7 @@ def load_portfolio(directory: Path) -> LoadedPortfolio:
 
 
 def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
-    """Read portfolio.yaml, market.yaml, stages.yaml and, where given, network.yaml and events.yaml.
+    """Read portfolio.yaml, market.yaml, stages.yaml and, where given, network.yaml, events.yaml and rules.py.
 
     `config` holds the device profiles. Raises InputFaults where there is no folder.
     """
@@ -147,11 +150,13 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     events = _events(raw["events"], raw["portfolio"], faults)
     if header and market and header.currency != market.currency:
         faults.append(Fault("market.yaml", "currency", f"{market.currency} is not the portfolio's {header.currency}"))
+    rules = load_rules(directory, portfolio if not faults else None, initial, faults)
     loaded = None
     if not faults and header and market and stages_file and portfolio:
         loaded = LoadedPortfolio(
             directory, portfolio, network, market, stages, stages_file.release, stages_file.issue, events, initial,
             devices, series, header.location, header.response, _digest(directory), _contracts(defined, portfolio),
+            rules,
         )  # fmt: skip
     given = (directory / "network.yaml").exists()
     return Reading(loaded, tuple(dict.fromkeys(faults)), given, network, outages, _references(raw["portfolio"]))

@@ -17,6 +17,7 @@ from dispatch.block import EndValue
 from dispatch.product import Call as Call
 from dispatch.product import Contract
 from dispatch.product import UnitPosition as UnitPosition
+from dispatch.rules import RuleFile
 from vpp.domain.forecast import Forecast
 from vpp.domain.network import Network
 from vpp.domain.portfolio import Asset, AssetState, Portfolio
@@ -79,6 +80,7 @@ class Situation:
     given_mw: Mapping[str, Array] = field(default_factory=dict)
     """Injections (T,) of assets this stage does not decide on."""
     contracts: tuple[Contract, ...] = ()
+    rules: RuleFile | None = None
 
     @property
     def dispatched(self) -> tuple[Asset, ...]:
@@ -102,6 +104,8 @@ class Situation:
             _named(h, contract.id, contract.known)
         if self.grid_side is not None:
             h.update(repr(self.grid_side.network.taps).encode() + self.grid_side.q_ratio.tobytes())
+        if self.rules is not None:
+            h.update(self.rules.digest.encode())
         if self.last is not None:
             h.update(f"{self.last.asset_ids}{self.last.grid}".encode() + self.last.power_mw.tobytes())
             _named(h, "last", self.last.commitment)

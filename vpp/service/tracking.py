@@ -96,6 +96,7 @@ def observe(
         limits={a: window for a, window in limits.items() if a not in given}, calls=calls,
         last=last.schedule if last else upper, grid_side=system.grid_side(now), given_mw=given,
         contracts=without_given(contracts_over(system, grid, now, "track"), given, upper, grid),
+        rules=system.loaded.rules,
     )  # fmt: skip
 
 

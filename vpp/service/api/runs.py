@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from fastapi import APIRouter, Query
-from pydantic import BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from vpp.domain.errors import NotFound
 from vpp.domain.schedule import DispatchRun
@@ -22,6 +22,7 @@ from vpp.service.api.problems import Problem, answers
 from vpp.service.api.views import jsonable, numbers, run_json, schedule_json, times
 from vpp.service.cascade import committing, run_stage
 from vpp.service.desk import PLAN, ROLL
+from vpp.service.explaining import explain_run
 from vpp.service.knowledge import gather
 
 router = APIRouter(prefix="/v1", tags=["runs"])
@@ -110,6 +111,23 @@ def list_runs(
 def one_run(run_id: str, api: ApiDep, _: OperatorDep) -> dict[str, Any]:
     """Schedule, certificate, costs, level and reason."""
     return run_json(api.store.runs.get(run_id))
+
+
+@router.get("/runs/{run_id}/explain", summary="Why an asset does what it does",
+            responses=answers(401, 403, 404, 409, 422))  # fmt: skip
+def explain(
+    run_id: str,
+    api: ApiDep,
+    _: OperatorDep,
+    asset: Annotated[str, Query(description="id of an asset, such as mill-3")],
+    at: Annotated[AwareDatetime, Query(description="RFC 3339 time inside the plan")],
+) -> dict[str, Any]:
+    """A sentence, the binding limits with their shadow prices, and the price at which it would do something else.
+
+    The answer comes from what the run kept: prices of its duals, states and inputs of its assets. Refused (409)
+    for a run without prices: a real-time run, or one that came down the ladder.
+    """
+    return dict(jsonable(explain_run(api.store.runs.get(run_id), api.system.portfolio, asset, at)))
 
 
 def previous_released(api: Api, run: DispatchRun) -> DispatchRun | None:
