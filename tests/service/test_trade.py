@@ -62,7 +62,8 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> LoadedPortfolio:
 @pytest.fixture(scope="module")
 def traded(make: Make, loaded: LoadedPortfolio) -> Iterator[System]:
     """Capacity, energy and plan of the demo day, off the grid."""
-    system = make(ISSUED, network=False, stages=quick(loaded.stages), contracts=loaded.contracts)
+    patient = tuple(replace(s, deadline=timedelta(seconds=90)) for s in quick(loaded.stages))
+    system = make(ISSUED, network=False, stages=patient, contracts=loaded.contracts)
     Loop(Desk(system), EventClock(system)).sell(ISSUED)
     yield system
     system.store.close()
