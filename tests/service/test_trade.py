@@ -29,6 +29,7 @@ from vpp.service.knowledge import gather
 from vpp.service.loop import Loop
 from vpp.service.portfolio import LoadedPortfolio, load_portfolio
 from vpp.service.system import System
+from vpp.service.truth import capacity_income
 
 RESERVE = {
     "id": "fast-reserve", "direction": "up", "of": {"sites": ["glass-works", "steel-shop", "shopping-centre"]},
@@ -111,6 +112,15 @@ def test_every_plan_holds_what_is_firm(traded: System) -> None:
     assert peak.max() >= -plan.schedule.power_mw[steel].sum(axis=0).min() - 1e-6
     plastics = [plan.schedule.asset_ids.index(a) for a in ("extruders", "battery-plastics")]
     assert plan.schedule.power_mw[plastics].sum(axis=0).min() >= -1.1 - 1e-6
+
+
+def test_firm_capacity_is_paid_by_the_hour(traded: System) -> None:
+    day = TimeGrid.local_day(datetime(2016, 7, 12).date(), "Europe/Berlin")
+    expected = sum(4.0 * 40.0 * p.mw for p in capacity(traded))
+    assert capacity_income(traded, day) == pytest.approx(expected)
+    first = capacity(traded)[0]
+    begin = day.index_of(first.start)
+    assert capacity_income(traded, day.part(begin, begin + 8)) == pytest.approx(2.0 * 40.0 * first.mw)
 
 
 def test_the_intraday_plan_and_the_minute_hold_it_too(traded: System) -> None:

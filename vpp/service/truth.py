@@ -80,6 +80,8 @@ def realised_cost(
     terms |= _energy(system, power, quarters, firm)
     terms["fee"] = _fees(system, power, quarters)
     terms["stored_energy"] = _content_used(system, truth, initial)
+    if firm and (income := capacity_income(system, quarters)):
+        terms["reserve"] = -income
     if events:
         terms["events"] = -float(_event_income(system, truth))
     return terms
@@ -94,6 +96,17 @@ def _energy(system: System, power: Array, quarters: TimeGrid, firm: bool) -> dic
         money = deviation_money(position, power[rows].sum(axis=0), price, system.market.deviation_beta, quarters.hours)
         energy, deviation = energy + money[0], deviation + money[1]
     return {"energy": energy, "deviation": deviation}
+
+
+def capacity_income(system: System, quarters: TimeGrid) -> float:
+    """What the capacity that is firm over `quarters` earns; whether it was held is in the plans, not in the meter."""
+    products = {c.id for c in system.loaded.contracts if c.product == "reserve"}
+    return sum(
+        p.mw * p.price_eur_per_mwh * (min(p.end, quarters.end) - max(p.start, quarters.start)).total_seconds() / 3600.0
+        for unit in system.portfolio.trading_units
+        for p in system.store.market.positions(unit.id, quarters.start, quarters.end)
+        if p.product in products
+    )
 
 
 def _fees(system: System, power: Array, quarters: TimeGrid) -> float:
