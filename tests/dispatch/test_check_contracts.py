@@ -181,3 +181,16 @@ def test_a_broken_limit_and_a_false_peak_are_found() -> None:
     less = {"peak_mw": schedule.products["peak"]["peak_mw"] - 0.01}
     wrong = replace(schedule, products={**schedule.products, "peak": less})
     assert faults(fleet, [contracts[1]], wrong)[0].startswith("peak/peak_mw (reported)")
+
+
+def test_the_reserve_of_a_base_station_is_never_sold() -> None:
+    """A kind without a headroom view holds nothing, whatever is paid; planted shares of it are refused."""
+    fleet = random_fleet(1, "quarters", ("backup_battery", "battery"), outages=False)
+    contract = reserve_contract(fleet, terms(), 500.0)
+    traded = trade(fleet, [contract], prices(fleet, 1))
+    name, backups = decision("r", "up"), [a.id for a in fleet.assets if a.kind == "backup_battery"]
+    assert backups and traded.schedule.products["r"]["sold_mw"].max() > 0.0
+    assert all(name not in traded.schedule.decisions.get(a, {}) for a in backups)
+    told = {**traded.schedule.decisions.get(backups[0], {}), name: np.full(fleet.grid.n, 0.01)}
+    planted = replace(traded.schedule, decisions={**traded.schedule.decisions, backups[0]: told})
+    assert f"{backups[0]}/reserve: a backup_battery sells none" in faults(fleet, [contract], planted)
