@@ -18,7 +18,7 @@ from vpp.service.system import System
 
 MIDNIGHT = local("2016-07-12 00:00")
 TEN = local("2016-07-12 10:00")
-AWARD = local("2016-07-12 10:05")
+AWARD = TEN
 
 
 @dataclass
