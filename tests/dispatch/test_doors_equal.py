@@ -17,7 +17,7 @@ import pytest
 from dispatch.block import Block
 from dispatch.problem import Problem, assemble
 from dispatch.product import Contract, ContractTerms, Scope
-from dispatch.products import connection_limit, demand_charge
+from dispatch.products import connection_limit, demand_charge, microgrid
 from dispatch.products.dr_call import dr_call
 from dispatch.products.energy import bid_energy, position_energy
 from dispatch.products.grid_fee import grid_fee
@@ -123,6 +123,11 @@ CONTRACTS: dict[str, Callable[[Fleet], Contract]] = {
     "demand_charge": lambda fleet: _contract(
         fleet, "demand_charge", demand_charge.Terms(id="peak", of=EVERYONE, price_eur_per_mw=800.0),
         period=np.zeros(fleet.grid.n), already_mw=np.full(fleet.grid.n, 0.2),
+    ),
+    "microgrid": lambda fleet: _contract(
+        fleet, "microgrid",
+        microgrid.Terms(id="island", of=EVERYONE, import_mw=1.0, export_mw=0.5, may_island=True, separation_eur=20.0,
+                        island_eur_per_h=-5.0, excess_eur_per_mwh=900.0),
     ),
     "reserve": lambda fleet: reserve_contract(fleet, terms()),
 }  # fmt: skip
