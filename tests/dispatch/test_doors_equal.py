@@ -16,9 +16,12 @@ import pytest
 
 from dispatch.block import Block
 from dispatch.problem import Problem, assemble
+from dispatch.product import Contract, ContractTerms, Scope
+from dispatch.products import connection_limit, demand_charge, microgrid
 from dispatch.products.dr_call import dr_call
 from dispatch.products.energy import bid_energy, position_energy
 from dispatch.products.grid_fee import grid_fee
+from dispatch.products.registry import PRODUCTS as REGISTRY
 from dispatch.registry import KINDS
 from dispatch.rule_places import Places
 from dispatch.rules import RuleFile
@@ -27,10 +30,12 @@ from dispatch.solvers.cvxpy_door import RealTime
 from dispatch.solvers.highs_door import Living
 from dispatch.solvers.pyomo_door import rule_rows, solve_with_pyomo
 from tests.dispatch.random_fleet import GRID_NAMES, Fleet, price_block, random_fleet
+from tests.dispatch.trade_cases import kind_blocks, reserve_contract, terms, trade_of
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
 EQUAL = 1e-6
+EVERYONE = Scope(assets=("all",))
 EXACT = {"mip_rel_gap": 1e-9, "mip_abs_gap": 1e-9, "threads": 1}
 FINER = {"tol_gap_abs": 1e-10, "tol_gap_rel": 1e-10, "tol_feas": 1e-10}
 Product = Callable[[Fleet, tuple[str, ...], Array], list[Block]]
@@ -108,6 +113,42 @@ def everyone() -> Iterator[tuple[Fleet, tuple[str, ...], list[Block], Array]]:
 def test_every_product_has_one_optimum(product: str, everyone: Any) -> None:
     fleet, ids, blocks, price = everyone
     same_optimum(assemble(fleet.grid, ids, [*blocks, *PRODUCTS[product](fleet, ids, price)]))
+
+
+CONTRACTS: dict[str, Callable[[Fleet], Contract]] = {
+    "connection_limit": lambda fleet: _contract(
+        fleet, "connection_limit",
+        connection_limit.Terms(id="gate", of=EVERYONE, import_mw=0.8, export_mw=0.3, excess_eur_per_mwh=900.0),
+    ),
+    "demand_charge": lambda fleet: _contract(
+        fleet, "demand_charge", demand_charge.Terms(id="peak", of=EVERYONE, price_eur_per_mw=800.0),
+        period=np.zeros(fleet.grid.n), already_mw=np.full(fleet.grid.n, 0.2),
+    ),
+    "microgrid": lambda fleet: _contract(
+        fleet, "microgrid",
+        microgrid.Terms(id="island", of=EVERYONE, import_mw=1.0, export_mw=0.5, may_island=True, separation_eur=20.0,
+                        island_eur_per_h=-5.0, excess_eur_per_mwh=900.0),
+    ),
+    "reserve": lambda fleet: reserve_contract(fleet, terms()),
+}  # fmt: skip
+
+
+def _contract(fleet: Fleet, product: str, definition: ContractTerms, **known: Array) -> Contract:
+    return Contract(product, definition, tuple(a.id for a in fleet.assets), known)
+
+
+@pytest.mark.parametrize("product", CONTRACTS)
+def test_every_contract_has_one_optimum(product: str) -> None:
+    fleet = random_fleet(7, GRID_NAMES[0], kinds=("battery", "curtailable", "fixed_load"))
+    price = np.random.default_rng(7).uniform(10.0, 160.0, fleet.grid.n)
+    kinds, ids = kind_blocks(fleet), tuple(a.id for a in fleet.assets)
+    products = REGISTRY[product].blocks(trade_of(fleet, [CONTRACTS[product](fleet)], kinds))
+    assert products
+    same_optimum(assemble(fleet.grid, ids, [*kinds, price_block(ids, fleet.grid, price), *products]))
+
+
+def test_no_product_of_the_registry_is_left_out() -> None:
+    assert REGISTRY.keys() - CONTRACTS.keys() == {"energy", "grid_fee", "dr_call"}
 
 
 def test_a_rule_of_an_operator_has_one_optimum_and_costs(everyone: Any) -> None:

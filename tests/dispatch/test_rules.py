@@ -28,7 +28,7 @@ from vpp.domain.time import Array
 ZONE = "Europe/Berlin"
 GRID = made.GRID_NAMES[0]
 Rule = Callable[[Any, Any], None]
-COMPUTED = ("ev_fleet",)
+COMPUTED = ("batch", "ev_fleet")
 """Kinds that report on/off or content computed from several columns: rules about those are refused by name."""
 
 
@@ -117,7 +117,7 @@ def test_power_and_content_rules_speak_of_what_the_schedule_says() -> None:
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("kind", KINDS)
 def test_names_of_every_kind_are_what_its_schedule_reports(kind: str, seed: int) -> None:
-    fleet = random_fleet(seed, GRID, kinds=(kind,), outages=False, n=3)
+    fleet = random_fleet(seed, GRID, kinds=(kind,), outages=False)
     problem = problem_of(fleet, np.full(fleet.grid.n, 50.0))
     places, x = places_of(problem), np.random.default_rng(seed).integers(0, 2, problem.columns).astype(float)
     schedule = read_schedule(problem, x, None, np.zeros(len(fleet.assets)))
