@@ -80,7 +80,7 @@ def test_a_day_makes_every_run_once(system: System) -> None:
 def test_inside_a_minute_the_meter_comes_first_and_real_time_last(system: System) -> None:
     loop, desk = loop_on(system)
     loop.tick(TEN)
-    assert [what for what, _ in desk.asked] == ["meter 15", "bid", "intraday", "real_time"]
+    assert [what for what, _ in desk.asked] == ["meter 15", "bid", "day_ahead", "intraday", "real_time"]
     loop.tick(AWARD)
     assert [what for what, _ in desk.asked[4:]] == ["day_ahead", "real_time"]
 
