@@ -17,6 +17,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vpp.domain.time import Array, TimeGrid, local_time
 
@@ -212,9 +213,14 @@ def told_of(
     return told
 
 
-def gap_end(ended_h: float, task: Task, max_gap_min: int, grid: TimeGrid) -> tuple[float, bool]:
-    """When the task must have started after the end of the one before it, and whether that lies inside the grid."""
+def gap_end(
+    ended_h: Array | float, task: Task, max_gap_min: int, grid: TimeGrid
+) -> tuple[Array, NDArray[np.bool_]]:  # fmt: skip
+    """When the task must have started after the end of the one before it, and whether that lies inside the grid.
+
+    Same shape as `ended_h`.
+    """
     starts, horizon_h = step_starts(grid), float(grid.hours.sum())
-    possible = starts[starts >= ended_h + task.pause_h - EPS_H]
-    due = max(ended_h + max_gap_min / 60.0, float(possible[0]) if possible.size else horizon_h)
+    next_step = np.searchsorted(starts, np.asarray(ended_h) + task.pause_h - EPS_H)
+    due: Array = np.maximum(np.asarray(ended_h) + max_gap_min / 60.0, np.append(starts, horizon_h)[next_step])
     return due, due < horizon_h - EPS_H

@@ -167,9 +167,10 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
     """The load (T,) and what fills the battery, at full power until it is full; at rest where its state is unknown."""
     q: Params = asset.params
     load = np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
-    drawn, full = load.copy(), q.soc_max * q.capacity_mwh
+    drawn: Array = load.copy()
+    full = q.soc_max * q.capacity_mwh
     if state is None or not state.available:
-        return -drawn
+        return np.negative(drawn)
     content = min(max(state.stored_mwh, 0.0), q.capacity_mwh)
     for t, h in enumerate(grid.hours):
         content *= max(0.0, 1.0 - q.standing_loss_per_h * h)
@@ -177,7 +178,7 @@ def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Arra
         charge = min(q.power_mw, max(0.0, q.connection_mw - load[t]), room)
         drawn[t] += charge
         content += h * q.charge_efficiency * charge
-    return -drawn
+    return np.negative(drawn)
 
 
 def window(params: Params) -> tuple[float, float] | None:

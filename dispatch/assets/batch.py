@@ -28,6 +28,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import time
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -51,6 +52,8 @@ FOLLOWS: Mapping[str, float] = {}
 NEVER_OFF = "a task that runs cannot be stopped"
 fleet_faults = no_fleet_faults
 START, MISSED, LATER, BROKEN, CONTENT, END = range(6)
+ONE = np.ones((1, 1))
+Part = tuple[int, int, NDArray[Any], float]
 
 
 class Piece(BaseModel):
@@ -172,9 +175,12 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
 
 def _drawn(s: Starts, grid: TimeGrid) -> sp.csr_array:
     """(n*T, start columns) mean power drawn per start, MW."""
-    starts, steps = step_starts(grid), grid.n
-    mean = [s.task_at(int(j)).power_mw(float(starts[t]), grid) for j, t in zip(s.task, s.step, strict=True)]
-    profile = np.array(mean).reshape(-1, steps)
+    edge, steps = np.concatenate([[0.0], np.cumsum(grid.hours)]), grid.n
+    profile = np.zeros((s.task.size, steps))
+    for j in range(len(s.owner)):
+        its = s.columns(j)
+        since = edge[None, :] - edge[s.step[its], None]
+        profile[its] = np.diff(s.task_at(j).drawn_mwh(since), axis=1) / grid.hours
     column, at = np.nonzero(profile)
     row = s.owner[s.task[column]] * steps + at
     return sp.csr_array((profile[column, at], (row, column)), shape=(len(s.lines) * steps, s.task.size))
@@ -198,29 +204,33 @@ def _pairs(s: Starts) -> list[tuple[int, int]]:
 
 
 class _Builder:
-    """Rows column by column: (row, group, position, value), each row with a lower bound."""
+    """Rows over the columns of the block, gathered band by band; every row has a lower bound."""
 
     def __init__(self, sizes: Sequence[int]) -> None:
         self.starts = np.concatenate([[0], np.cumsum(sizes)])
-        self.row: list[int] = []
-        self.column: list[int] = []
-        self.value: list[float] = []
-        self.lower: list[float] = []
+        self.row: list[NDArray[np.intp]] = []
+        self.column: list[NDArray[np.intp]] = []
+        self.value: list[Array] = []
+        self.lower: list[Array] = []
+        self.count = 0
 
-    def add(self, parts: Sequence[tuple[int, Sequence[int] | NDArray[np.intp], float]], lower: float = 0.0) -> None:
-        """One more row: per part a group, positions in it, and their value."""
-        for group, positions, value in parts:
-            self.row += [len(self.lower)] * len(positions)
-            self.column += [int(self.starts[group] + p) for p in positions]
-            self.value += [value] * len(positions)
-        self.lower.append(lower)
+    def add(self, count: int, parts: Sequence[Part], lower: float = 0.0) -> None:
+        """`count` more rows; a part is a group, its first column, a 0/1 pattern (count, columns) and a value."""
+        for group, first, pattern, value in parts:
+            row, column = np.nonzero(pattern)
+            self.row.append(self.count + row)
+            self.column.append(self.starts[group] + first + column)
+            self.value.append(np.full(row.size, value))
+        self.lower.append(np.full(count, lower))
+        self.count += count
 
     def rows(self, label: str) -> list[Rows]:
-        if not self.lower:
+        if not self.count:
             return []
-        shape = (len(self.lower), int(self.starts[-1]))
-        own = sp.csr_array((self.value, (self.row, self.column)), shape=shape)
-        return [Rows(label, np.array(self.lower), INF, own=own)]
+        entries = np.concatenate(self.row), np.concatenate(self.column)
+        shape = (self.count, int(self.starts[-1]))
+        own = sp.csr_array((np.concatenate(self.value), entries), shape=shape)
+        return [Rows(label, np.concatenate(self.lower), INF, own=own)]
 
 
 def _may_be_missed(s: Starts, waits: Array) -> Array:
@@ -233,53 +243,43 @@ def _order(s: Starts, grid: TimeGrid, sizes: Sequence[int], waits: Array) -> lis
     """The next task starts only after the one before it has ended, and is missed where that one is."""
     starts, order, lost = step_starts(grid), _Builder(sizes), _Builder(sizes)
     for j, follower in _pairs(s):
-        lost.add([(MISSED, [follower], 1.0), (MISSED, [j], -1.0)])
+        lost.add(1, [(MISSED, follower, ONE, 1.0), (MISSED, j, ONE, -1.0)])
         if waits[follower]:
-            lost.add([(MISSED, [j], 1.0), (MISSED, [follower], -1.0)])
+            lost.add(1, [(MISSED, j, ONE, 1.0), (MISSED, follower, ONE, -1.0)])
         mine, its = s.columns(j), s.columns(follower)
         ready = starts[s.step[mine]] + s.task_at(j).length_h + s.task_at(follower).pause_h
-        for c in range(its.start, its.stop):
-            over = mine.start + np.flatnonzero(ready <= starts[s.step[c]] + EPS_H)
-            order.add([(START, over, 1.0), (START, range(its.start, c + 1), -1.0)])
+        over = ready[None, :] <= starts[s.step[its], None] + EPS_H
+        order.add(len(over), [(START, mine.start, over, 1.0), (START, its.start, np.tri(len(over)), -1.0)])
     return order.rows("order") + lost.rows("order_missed")
 
 
 def _gaps(s: Starts, grid: TimeGrid, sizes: Sequence[int]) -> list[Rows]:
-    """The next task starts within the largest gap, or the sequence breaks."""
+    """The next task of a job starts within the largest gap, or its sequence breaks."""
     starts, gaps = step_starts(grid), _Builder(sizes)
-    for i, line in enumerate(s.lines):
-        most = line.asset.params.max_gap_min
-        first = np.flatnonzero(s.owner == i)
-        if most is None or not first.size:
-            continue
-        k, j = line.at.first_open, int(first[0])
-        if np.isfinite(line.at.free_h) and line.tasks[k].continues:
-            due, inside = gap_end(line.at.free_h, line.tasks[k], most, grid)
-            gaps.add([*_begun_by(s, j, starts, due), *_excused(j, inside)], 1.0)
+    firsts = {i: int(np.argmax(s.owner == i)) for i in set(s.owner.tolist())}
+    for i, j in firsts.items():
+        line, most = s.lines[i], s.lines[i].asset.params.max_gap_min
+        task = s.task_at(j)
+        if most is not None and np.isfinite(line.at.free_h) and task.continues:
+            due, inside = gap_end(line.at.free_h, task, most, grid)
+            gaps.add(1, _caught(s, j, starts, np.atleast_1d(due), np.atleast_1d(inside)), 1.0)
     for j, follower in _pairs(s):
         most = s.lines[s.owner[j]].asset.params.max_gap_min
-        if most is None or not s.task_at(follower).continues:
+        task, mine = s.task_at(follower), s.columns(j)
+        if most is None or not task.continues or mine.start == mine.stop:
             continue
-        mine = s.columns(j)
-        for c in range(mine.start, mine.stop):
-            ended = starts[s.step[c]] + s.task_at(j).length_h
-            due, inside = gap_end(ended, s.task_at(follower), most, grid)
-            begun = (START, range(mine.start, c + 1), -1.0)
-            gaps.add([begun, *_begun_by(s, follower, starts, due), *_excused(follower, inside)])
+        ended = starts[s.step[mine]] + s.task_at(j).length_h
+        caught = _caught(s, follower, starts, *gap_end(ended, task, most, grid))
+        gaps.add(len(ended), [(START, mine.start, np.tri(len(ended)), -1.0), *caught])
     return gaps.rows("gap")
 
 
-Part = tuple[int, Sequence[int] | NDArray[np.intp], float]
-
-
-def _begun_by(s: Starts, j: int, starts: Array, due_h: float) -> list[Part]:
-    its = s.columns(j)
-    return [(START, its.start + np.flatnonzero(starts[s.step[its]] <= due_h + EPS_H), 1.0)]
-
-
-def _excused(j: int, inside: bool) -> list[Part]:
-    groups = (BROKEN, MISSED) if inside else (BROKEN, MISSED, LATER)
-    return [(group, [j], 1.0) for group in groups]
+def _caught(s: Starts, j: int, starts: Array, due_h: Array, inside: NDArray[np.bool_]) -> list[Part]:
+    """Parts of the rows (R,) that ask for a start of task j by `due_h`, or for what excuses it."""
+    its, one = s.columns(j), np.ones((due_h.size, 1))
+    begun = starts[None, s.step[its]] <= due_h[:, None] + EPS_H
+    excused = [(BROKEN, j, one, 1.0), (MISSED, j, one, 1.0), (LATER, j, ~inside[:, None], 1.0)]
+    return [(START, its.start, begun, 1.0), *excused]
 
 
 def _hinted(s: Starts, size: int, grid: TimeGrid) -> Callable[[Mapping[str, Array]], Array | None]:

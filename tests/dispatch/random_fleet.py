@@ -170,7 +170,8 @@ def _batch(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[str
     for k in range(int(rng.integers(1, 4))):
         pieces = [{"minutes": int(rng.choice([10, 20, 45])), "power_mw": rng.uniform(0.3, 2.5)} for _ in range(3)]
         minutes, count = sum(p["minutes"] for p in pieces), int(rng.integers(1, 3))
-        last = at + count * (minutes + 30) + int(rng.integers(0, 200))
+        at = min(at, 1440 - minutes)
+        last = min(at + count * (minutes + 30) + int(rng.integers(0, 200)), 1440 - minutes)
         first, latest = (f"{(6 + m // 60) % 24:02}:{m % 60:02}" for m in (at, last))
         jobs.append({"id": f"j{k}", "profile": pieces, "earliest": first, "latest": latest, "count": count,
                      "missed_eur": rng.choice([30.0, 3000.0])})  # fmt: skip
