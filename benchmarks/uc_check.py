@@ -56,7 +56,7 @@ def unit_faults(name: str, unit: dict[str, Any], on: list[int], power: list[floa
             if lasted < least:
                 yield f"{name} at {t}: changes after {lasted} h of {least} h"
             edge, limit = (mw, unit["ramp_startup_limit"]) if running else (before, unit["ramp_shutdown_limit"])
-            if edge > max(limit, low) + MW:
+            if edge > max(min(limit, low + unit["ramp_up_limit" if running else "ramp_down_limit"]), low) + MW:
                 yield f"{name} at {t}: starts or stops at {edge} MW above {limit} MW"
             lasted = 0
         elif running and not -unit["ramp_down_limit"] - MW <= mw - before <= unit["ramp_up_limit"] + MW:

@@ -34,11 +34,11 @@ class Case:
     problem: Problem
 
 
-def build(instance: pglib.Instance) -> Case:
-    """The whole case, identical units counted."""
+def build(instance: pglib.Instance, *, counted: bool = True) -> Case:
+    """The whole case, identical units counted or, for comparison, each a class of its own."""
     grid, steps = pglib.grid_of(instance), instance.time_periods
     fleet = pglib.fleet(instance.thermal_generators, steps)
-    found = classes(fleet.units, fleet.since_min, fleet.decided)
+    found = classes(fleet.units, fleet.since_min, fleet.decided, counted=counted)
     model = _thermal.model(found.units, grid.hours, reserve=True)
     ids = tuple(fleet.names[rows[0]] for rows in found.members)
     lower, upper = _renewable_bounds(instance)
