@@ -9,6 +9,7 @@ words), and ends with status 1 where there are any.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def priced(unit: dict[str, Any], on: list[int], power: list[float]) -> float:
 
 
 def _output_cost(points: list[dict[str, float]], mw: float) -> float:
-    for low, high in zip(points, points[1:], strict=False):
+    for low, high in itertools.pairwise(points):
         if mw <= high["mw"] or high is points[-1]:
             return low["cost"] + (high["cost"] - low["cost"]) * (mw - low["mw"]) / (high["mw"] - low["mw"])
     return points[0]["cost"]

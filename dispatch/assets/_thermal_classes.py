@@ -51,7 +51,8 @@ def classes(single: Units, since_min: Array, decided: NDArray[np.int8], *, count
     """
     joint = counted & single.shape.fast & ~single.shape.excused.any(axis=1)
     joint &= (single.machines.initial_on == 0.0) | (single.before_mw[:, 0] <= single.shape.stop[:, 0] + EPS_MW)
-    described = np.concatenate([_described(single), decided, np.where(joint, -1.0, np.arange(joint.size))[:, None]], axis=1)
+    apart = np.where(joint, -1.0, np.arange(joint.size))[:, None]
+    described = np.concatenate([_described(single), decided, apart], axis=1)
     _, first, of = np.unique(described, axis=0, return_index=True, return_inverse=True)
     members = tuple(np.flatnonzero(of.ravel() == c) for c in range(first.size))
     return Classes(_merged(single, since_min, first, members), single, since_min, members)
@@ -61,13 +62,11 @@ def _described(units: Units) -> Array:
     """(n,K) every parameter of a unit as one row."""
     s, m = units.shape, units.machines
     parts = (s.low, s.high, s.start, s.stop, m.up, m.down, units.no_load_eur_per_h, units.width_mw)
-    return np.concatenate(
-        [*parts, units.slope_eur_per_mwh, units.prices.after_min, units.prices.eur], axis=1
-    )
+    return np.concatenate([*parts, units.slope_eur_per_mwh, units.prices.after_min, units.prices.eur], axis=1)
 
 
 def _merged(single: Units, since_min: Array, first: Ints, members: Sequence[Ints]) -> Units:
-    """One row a class. Output before the grid no longer matters where ramps never bind: any that a stop allows will do."""
+    """One row a class. Output before the grid does not matter where ramps never bind: any will do."""
 
     def total(values: Array) -> Array:
         return np.array([values[rows].sum(axis=0) for rows in members])
@@ -81,12 +80,13 @@ def _merged(single: Units, since_min: Array, first: Ints, members: Sequence[Ints
     held_on, held_off = was_on & (m.times < m.up - since - EPS_MIN), ~was_on & (m.times < m.down - since - EPS_MIN)
     machines = replace(
         m, known=m.known[first], excused=m.excused[first], initial_on=total(m.initial_on), up=m.up[first],
-        down=m.down[first], count=count, held_on=total(held_on), held_off=total(held_off),
+        down=m.down[first], count=count, held_on=total(held_on.astype(float)), held_off=total(held_off.astype(float)),
     )  # fmt: skip
     own = np.concatenate([np.full(rows.size, c) for c, rows in enumerate(members)])
     rows = np.concatenate(members)
     off = m.initial_on[rows] == 0.0
-    pairs, number = np.unique(np.stack([own[off].astype(float), since_min[rows][off]], axis=1), axis=0, return_counts=True)
+    histories = np.stack([own[off].astype(float), since_min[rows][off]], axis=1)
+    pairs, number = np.unique(histories, axis=0, return_counts=True)
     stopped = StopsBefore(pairs[:, 0].astype(np.int64), pairs[:, 1], number.astype(float))
     before = np.where(count > 1.0, s.low[first], single.before_mw[first])
     prices = Prices(single.prices.after_min[first], single.prices.eur[first])
@@ -167,7 +167,7 @@ def _starts_of(found: Classes, c: int, origin: Array, starts: Ints) -> Ints:
 
 
 def _shared(found: Classes, rows: Ints, on: Array, power: Array) -> Array:
-    """(units,T) power that adds up to the class's (T,), cheapest segments first, within each unit's starts and stops."""
+    """(units,T) power that adds up to the class's (T,), cheapest segments first, within the units' starts and stops."""
     u, one = found.single, rows[0]
     low, high = u.shape.low[one], u.shape.high[one]
     was_on = u.machines.initial_on[rows][:, None]
@@ -178,7 +178,8 @@ def _shared(found: Classes, rows: Ints, on: Array, power: Array) -> Array:
     most = np.where((on > after), np.minimum(most, next_stop), most)
     room = on * (most - low)
     left = power - low * on.sum(axis=0)
-    shared, floor = low * on, 0.0
+    shared: Array = low * on
+    floor = 0.0
     for width in u.width_mw[one]:
         part = np.clip(room - floor, 0.0, width)
         taken = np.clip(left - (np.cumsum(part, axis=0) - part), 0.0, part)

@@ -140,6 +140,22 @@ class Living:
             _done(highs.changeColsBounds(len(values), settled, values, values))
         return replace(self._integral(highs, deadline_s, rel_gap), bound=-np.inf)
 
+    def solve_held(
+        self, held: Ints, values: Array, deadline_s: float, rel_gap: float, start: Array | None = None
+    ) -> Raw:
+        """The problem with the columns `held` (m,) fixed at `values` (m,), `start` as a first incumbent.
+
+        The plan is feasible for the whole problem; its `bound` holds for plans with these values only. Raises
+        Infeasible or NotSolved.
+        """
+        highs = _loaded(self.problem, integral=True)
+        if len(held):
+            _done(highs.changeColsBounds(len(held), np.asarray(held, dtype=np.int32), values, values))
+        if start is not None:
+            at = np.round(np.asarray(start, dtype=float)[self._integers])
+            highs.setSolution(len(at), self._integers, at)
+        return self._integral(highs, deadline_s, rel_gap)
+
     def _integral(self, highs: Any, deadline_s: float, rel_gap: float) -> Raw:
         highs.setOptionValue("mip_rel_gap", rel_gap)
         status, info = _run(highs, deadline_s), highs.getInfo()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -132,7 +133,7 @@ def _unit(model: Any, g: str, q: dict[str, Any], steps: range) -> Any:
         money += sum(c["cost"] * x for c, x in zip(points, share, strict=True))
         hot = [model.hot[g, k, t] for k in range(len(lags))]
         add(sum(hot) == v[g, t])
-        for k, (this, following) in enumerate(zip(lags, lags[1:], strict=False)):
+        for k, (this, following) in enumerate(itertools.pairwise(lags)):
             stops = sum(w[g, s] for s in steps if this <= t - s < following)
             before_grid = 1 if not on0 and this <= t + q["time_down_t0"] < following else 0
             add(hot[k] <= stops + before_grid)
