@@ -85,7 +85,7 @@ class Limit:
 
 def _patient(shape: Shape) -> Bools:
     """(n,1) units all of whose starts carry their minimum up time."""
-    return ~shape.excused.any(axis=1, keepdims=True)
+    return np.asarray(~shape.excused.any(axis=1, keepdims=True))
 
 
 def _start_loss(shape: Shape, lag: int) -> Array:
