@@ -5,7 +5,7 @@
        the window widens while that finds no plan
     3. integers whose reduced cost says that moving them costs more than a small share of the objective are
        held at their bound, the rest is solved from the best plan so far
-    4. the whole problem, from the best plan
+    4. the whole problem, from the best plan, with little effort on further plans: what is missing is the bound
 
 and it ends as soon as the gap is closed. Steps 2 and 3 are neighbourhoods of the relaxation (E. Danna,
 E. Rothberg and C. Le Pape, "Exploring relaxation induced neighborhoods to improve MIP solutions", Math. Prog.
@@ -23,7 +23,7 @@ from typing import Final
 import numpy as np
 
 from dispatch.problem import Problem
-from dispatch.solvers.highs_door import Living, Raw
+from dispatch.solvers.highs_door import HEURISTIC_EFFORT, Living, Raw
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
@@ -32,6 +32,7 @@ NEAR_SHARE: Final = 0.05
 HELD_SHARE: Final = 0.25
 HELD_COST: Final = 1e-4
 FINER: Final = 0.3
+PROVING_EFFORT: Final = 0.01
 
 
 @dataclass(frozen=True)
@@ -137,8 +138,11 @@ def _held(known: _Search) -> None:
 
 
 def _whole(known: _Search) -> None:
+    """The whole problem: its bound, and a plan where there is none yet or a better one."""
+    effort = HEURISTIC_EFFORT if known.best is None else PROVING_EFFORT
+    none = np.empty(0, dtype=np.int64)
     try:
-        found = known.living.solve_mip(known.left_s, known.rel_gap, known.start)
+        found = known.living.solve_held(none, np.empty(0), known.left_s, known.rel_gap, known.start, effort)
     except NotSolved:
         if known.best is None:
             raise
