@@ -7,6 +7,7 @@ in hours from which its cost holds.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -68,14 +69,14 @@ class Thermal(BaseModel):
     @model_validator(mode="after")
     def _consistent(self) -> Thermal:
         points, starts = self.piecewise_production, self.startup
-        slopes = [(b.cost - a.cost) / (b.mw - a.mw) for a, b in zip(points, points[1:], strict=False) if b.mw > a.mw]
+        slopes = [(b.cost - a.cost) / (b.mw - a.mw) for a, b in itertools.pairwise(points) if b.mw > a.mw]
         faults = []
         ends = points[0].mw - self.power_output_minimum, points[-1].mw - self.power_output_maximum
         if max(map(abs, ends)) > EPS_MW:
             faults.append("piecewise_production does not run from minimum to maximum output")
-        if len(slopes) != len(points) - 1 or any(b < a - 1e-6 for a, b in zip(slopes, slopes[1:], strict=False)):
+        if len(slopes) != len(points) - 1 or any(b < a - 1e-6 for a, b in itertools.pairwise(slopes)):
             faults.append("piecewise_production is not convex")
-        if any(b.lag <= a.lag or b.cost < a.cost for a, b in zip(starts, starts[1:], strict=False)):
+        if any(b.lag <= a.lag or b.cost < a.cost for a, b in itertools.pairwise(starts)):
             faults.append("startup lags and costs do not rise")
         if faults:
             raise ValueError("; ".join(faults))

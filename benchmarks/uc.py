@@ -1,12 +1,12 @@
 """Solve a public unit-commitment case to a certified gap.
 
-    python benchmarks/uc.py INSTANCE.json --gap 0.001 --time-limit 60 [--lp] [--solution sol.json]
+    python benchmarks/uc.py INSTANCE.json --gap 0.001 --time-limit 60 [--lp] [--singly] [--solution sol.json]
 
 Prints one JSON object as its last line: `objective, bound, gap, lp_bound, rows, cols, build_s, solve_s,
 peak_rss_mb`. `build_s` is from the parsed file to the assembled problem, `solve_s` from there to the plan, the
-hand-over to the solver included; rows and columns are those handed over, identical units counted. With `--lp`
-only the relaxation is solved: `objective` and `gap` are null. The cost of the plan is that of
-`benchmarks/uc_check.py`, which re-prices and checks it unit by unit: a plan it refuses ends the run with status 1.
+hand-over to the solver included; rows and columns are those handed over, identical units counted, or with
+`--singly` each by itself. With `--lp` only the relaxation is solved: `objective` and `gap` are null. The plan is
+re-priced and checked unit by unit by `benchmarks/uc_check.py`: one that it refuses ends the run with status 1.
 """
 
 from __future__ import annotations
@@ -35,11 +35,12 @@ def main() -> int:
     parser.add_argument("--gap", type=float, default=0.001)
     parser.add_argument("--time-limit", type=float, default=60.0, help="seconds for the solve")
     parser.add_argument("--lp", action="store_true", help="the relaxation only")
+    parser.add_argument("--singly", action="store_true", help="do not count identical units")
     parser.add_argument("--solution", type=Path, help="where to write the plan")
     given = parser.parse_args()
     instance = pglib.read(given.instance)
     began = time.perf_counter()
-    case = uc_problem.build(instance)
+    case = uc_problem.build(instance, counted=not given.singly)
     built = time.perf_counter()
     figures: dict[str, Any] = {"objective": None, "bound": None, "gap": None}
     if given.lp:

@@ -9,6 +9,7 @@ words), and ends with status 1 where there are any.
 
 from __future__ import annotations
 
+import itertools
 import json
 import sys
 from collections.abc import Iterator
@@ -33,7 +34,7 @@ def priced(unit: dict[str, Any], on: list[int], power: list[float]) -> float:
 
 
 def _output_cost(points: list[dict[str, float]], mw: float) -> float:
-    for low, high in zip(points, points[1:], strict=False):
+    for low, high in itertools.pairwise(points):
         if mw <= high["mw"] or high is points[-1]:
             return low["cost"] + (high["cost"] - low["cost"]) * (mw - low["mw"]) / (high["mw"] - low["mw"])
     return points[0]["cost"]
@@ -56,7 +57,7 @@ def unit_faults(name: str, unit: dict[str, Any], on: list[int], power: list[floa
             if lasted < least:
                 yield f"{name} at {t}: changes after {lasted} h of {least} h"
             edge, limit = (mw, unit["ramp_startup_limit"]) if running else (before, unit["ramp_shutdown_limit"])
-            if edge > max(limit, low) + MW:
+            if edge > max(min(limit, low + unit["ramp_up_limit" if running else "ramp_down_limit"]), low) + MW:
                 yield f"{name} at {t}: starts or stops at {edge} MW above {limit} MW"
             lasted = 0
         elif running and not -unit["ramp_down_limit"] - MW <= mw - before <= unit["ramp_up_limit"] + MW:

@@ -1,7 +1,10 @@
 """A PGLib-UC case as a problem: thermal classes, renewables, demand and spinning reserve.
 
     sum of power = demand - renewable,      sum of (available - power) >= reserve
-    renewable between the sums of the generators' lower and upper series: they cost nothing, so one is enough
+    sum of max on >= demand + reserve - most renewable,      sum of min on <= demand - least renewable
+    renewable between the sums of the generators' lower and upper series: they cost nothing, so one is enough.
+The second line follows from the first and leaves the relaxation as it is; over integers alone, it is what the
+solver's cover cuts need.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import scipy.sparse as sp
 
 from benchmarks import pglib
 from dispatch.assets import _thermal
+from dispatch.assets._bands import Positions
 from dispatch.assets._thermal_classes import Classes, classes, disaggregate
 from dispatch.block import INF, Block, Columns, Rows, eye
 from dispatch.problem import Problem, assemble
@@ -34,11 +38,11 @@ class Case:
     problem: Problem
 
 
-def build(instance: pglib.Instance) -> Case:
-    """The whole case, identical units counted."""
+def build(instance: pglib.Instance, *, counted: bool = True) -> Case:
+    """The whole case, identical units counted or, for comparison, each a class of its own."""
     grid, steps = pglib.grid_of(instance), instance.time_periods
     fleet = pglib.fleet(instance.thermal_generators, steps)
-    found = classes(fleet.units, fleet.since_min, fleet.decided)
+    found = classes(fleet.units, fleet.since_min, fleet.decided, counted=counted)
     model = _thermal.model(found.units, grid.hours, reserve=True)
     ids = tuple(fleet.names[rows[0]] for rows in found.members)
     lower, upper = _renewable_bounds(instance)
@@ -50,9 +54,22 @@ def build(instance: pglib.Instance) -> Case:
     reserve = sp.csr_array(sp.hstack([headroom, sp.csr_array((steps, steps))], format="csr"))
     reserve.eliminate_zeros()
     demand, required = np.array(instance.demand), np.array(instance.reserves)
-    extra = (Rows("demand", demand, demand, injection=everyone), Rows("reserve", required, INF, own=reserve))
+    units, on = found.units, model.on
+    extra = (
+        Rows("demand", demand, demand, injection=everyone),
+        Rows("reserve", required, INF, own=reserve),
+        Rows("capacity", demand + required - upper[0], INF, own=_sum_of(on, units.shape.high, reserve.shape[1])),
+        Rows("least_output", -INF, demand - lower[0], own=_sum_of(on, units.shape.low, reserve.shape[1])),
+    )
     problem = assemble(grid, (*ids, RENEWABLE), (thermal, renewable), extra)
     return Case(instance, fleet.names, found, model, problem)
+
+
+def _sum_of(on: Positions, mw: Array, columns: int) -> sp.csr_array:
+    """(T,columns) sum over classes of `mw` (C,1) times the units on."""
+    steps = on.shape[1]
+    entries = (np.repeat(mw.ravel(), steps), (np.tile(np.arange(steps), on.shape[0]), on.ravel()))
+    return sp.csr_array(sp.coo_array(entries, shape=(steps, columns)))
 
 
 def _renewable_bounds(instance: pglib.Instance) -> tuple[Array, Array]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,6 +24,7 @@ from vpp.domain.time import Array
 Bools = NDArray[np.bool_]
 Positions = NDArray[np.int64]
 NONE = -1
+Number = TypeVar("Number", np.int64, np.float64)
 
 
 @dataclass(frozen=True)
@@ -41,7 +43,7 @@ def positions(first: int, members: Bools, steps: int) -> Positions:
     return found
 
 
-def shifted(values: NDArray[np.generic], lag: int, fill: float) -> NDArray[np.generic]:
+def shifted(values: NDArray[Number], lag: int, fill: float) -> NDArray[Number]:
     """(n,T) of values[:, t - lag]; `fill` where that step is outside the grid."""
     moved = np.full_like(values, fill)
     steps = values.shape[1]

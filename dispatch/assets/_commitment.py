@@ -44,7 +44,8 @@ class Machines:
 
     `initial_on` (n,), `times` (T,) minutes from the start of the grid, `up` and `down` (n,1) minutes;
     `excused` (n,T) marks steps whose start or stop carries no minimum time. Where a row stands for `count`
-    (n,1) identical machines, `on`, `start` and `stop` are numbers of them.
+    (n,1) identical machines, `on`, `start` and `stop` are numbers of them, and of these `held_on` and `held_off`
+    (n,T) are those whose minimum time from before the grid goes on.
     """
 
     known: NDArray[np.int8]
@@ -54,6 +55,8 @@ class Machines:
     up: Array
     down: Array
     count: Array | float = 1.0
+    held_on: Array | float = 0.0
+    held_off: Array | float = 0.0
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -139,23 +142,24 @@ def rows(m: Machines, sizes: Sequence[int], first: int = 0, *, tight: bool = Fal
     before[:, 0] = m.initial_on
     starts, stops = _windows(m.times, m.up, m.excused), _windows(m.times, m.down, m.excused)
     match = stack(sizes, {on: change, start: sp.csr_array(-one), stop: one}, size)
-    most = np.broadcast_to(np.asarray(m.count, dtype=float), m.shape).ravel()
+    held_on, held_off = (np.broadcast_to(h, m.shape) for h in (m.held_on, m.held_off))
+    most = (np.broadcast_to(m.count, m.shape) - held_off).ravel()
     up, down = stack(sizes, {on: sp.csr_array(-one), start: starts}, size), stack(sizes, {on: one, stop: stops}, size)
     keep_up, keep_down = np.ones(size, dtype=bool), np.ones(size, dtype=bool)
     if tight:
-        keep_up, keep_down = (_final(m, length).ravel() for length in (m.up, m.down))
+        keep_up, keep_down = (_final(m, *of).ravel() for of in ((m.up, held_on), (m.down, held_off)))
     return [
         Rows("commitment", before.ravel(), before.ravel(), own=match),
-        Rows("min_up", -INF, 0.0, own=sp.csr_array(up[keep_up])),
+        Rows("min_up", -INF, -held_on.ravel()[keep_up], own=sp.csr_array(up[keep_up])),
         Rows("min_down", -INF, most[keep_down], own=sp.csr_array(down[keep_down])),
     ]
 
 
-def _final(m: Machines, length: Array) -> NDArray[np.bool_]:
-    """(n,T) steps whose window loses a step at the next one, or that end the grid, or whose change is excused."""
+def _final(m: Machines, length: Array, held: Array) -> NDArray[np.bool_]:
+    """(n,T) steps whose window loses a step or a held machine at the next one, the last step, and excused changes."""
     oldest = _oldest(m.times, length)
     final = np.ones(m.shape, dtype=bool)
-    final[:, :-1] = (oldest[:, 1:] > oldest[:, :-1]) | m.excused[:, :-1]
+    final[:, :-1] = (oldest[:, 1:] > oldest[:, :-1]) | m.excused[:, :-1] | (held[:, 1:] < held[:, :-1])
     return final
 
 

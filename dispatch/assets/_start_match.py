@@ -71,22 +71,27 @@ class Match:
 
 def match(prices: Prices, times: Array, down_min: Array, excused: Bools, before: StopsBefore) -> Match:
     """The arcs that save money: off line for at least `down_min` (n,1), unless excused, and not yet cold."""
-    n, steps = excused.shape
+    _n, steps = excused.shape
     priced = prices.eur[:, -1] > prices.eur[:, 0] + EPS_EUR
-    unit, start, stop, off = [np.empty(0, dtype=np.int64)], [np.empty(0, dtype=np.int64)], [], [np.empty(0)]
-    stop = [np.empty(0, dtype=np.int64)]
+    unit, start, stop = ([np.empty(0, dtype=np.int64)] for _ in range(3))
+    off = [np.empty(0)]
     for lag in range(1, steps):
         age = np.concatenate([np.full(lag, np.inf), times[lag:] - times[:-lag]])
         warm = (age < prices.after_min[:, -1:] - EPS_MIN) & priced[:, None]
         warm &= (age >= down_min - EPS_MIN) | excused.any(axis=1, keepdims=True)
         i, t = np.nonzero(warm)
-        unit.append(i), start.append(t), stop.append(t - lag), off.append(age[t])
+        unit.append(i)
+        start.append(t)
+        stop.append(t - lag)
+        off.append(age[t])
     entry, t = np.nonzero(
         priced[before.unit][:, None]
         & (times + before.minutes[:, None] >= down_min[before.unit] - EPS_MIN)
         & (times + before.minutes[:, None] < prices.after_min[before.unit, -1:] - EPS_MIN)
     )
-    unit.append(before.unit[entry]), start.append(t), stop.append(-1 - entry)
+    unit.append(before.unit[entry])
+    start.append(t)
+    stop.append(-1 - entry)
     off.append(times[t] + before.minutes[entry])
     units, ages = np.concatenate(unit), np.concatenate(off)
     saved = prices.cold[units, 0] - prices.at(units, ages)
@@ -95,9 +100,7 @@ def match(prices: Prices, times: Array, down_min: Array, excused: Bools, before:
     return Match(units[keep], starts[keep], stops[keep], saved[keep])
 
 
-def rows(
-    arcs: Match, columns: int, first: int, start: Positions, stop: Positions, before: StopsBefore
-) -> list[Rows]:
+def rows(arcs: Match, columns: int, first: int, start: Positions, stop: Positions, before: StopsBefore) -> list[Rows]:
     """Each start is matched at most once, and each stop; `first` is the first arc's column of the block."""
     own = first + np.arange(arcs.unit.size)
     inside = arcs.stop >= 0

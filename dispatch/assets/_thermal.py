@@ -89,11 +89,12 @@ def model(units: Units, hours: Array, *, reserve: bool) -> Model:
     arcs = _start_match.match(units.prices, shape.times, units.machines.down, shape.excused, units.stopped)
     has_headroom = _bounded_twice(units) if reserve else np.zeros(shape.size[0], dtype=bool)
     places = _places(units, has_headroom, arcs.unit.size)
+    size = units.least.size
     output = [Term(at, 1.0) for at in places.segments]
     headroom = [Term(places.headroom, 1.0)] if reserve else []
     limits = [*_limits(shape, places), _thermal_limits.trajectories(shape, places.on, places.start, places.stop)]
     rows = [
-        *_commitment.rows(units.machines, [units.least.size] * 3 + [places.total - 3 * units.least.size], ON, tight=True),
+        *_commitment.rows(units.machines, [size, size, size, places.total - 3 * size], ON, tight=True),
         *_segment_rows(units, places),
         *_limit_rows(units, limits, places, has_headroom, output, headroom),
         *_ramp_rows(units, places, has_headroom, output, headroom),
@@ -118,7 +119,7 @@ def _places(units: Units, has_headroom: Bools, arcs: int) -> _Places:
 
 
 def _columns(units: Units, hours: Array, has_headroom: Bools, arcs: _start_match.Match) -> tuple[Columns, ...]:
-    size = n, steps = units.shape.size
+    size = _n, steps = units.shape.size
     full = np.broadcast_to(units.count, size)
     cold = np.broadcast_to(units.prices.cold, size)
     counted = bool((units.count > 1.0).any())
@@ -158,7 +159,7 @@ def _bounded_twice(units: Units) -> Bools:
     blank = _Places(nowhere, nowhere, nowhere, (), nowhere, 0, 0)
     up = _ramps(units, blank)[0]
     bounds = sum((limit.keep.astype(int) for limit in _limits(units.shape, blank)), up.keep.astype(int))
-    return np.asarray(bounds > 1).any(axis=1) & (units.width_mw > EPS_MW).any(axis=1)
+    return np.asarray((np.asarray(bounds) > 1).any(axis=1) & (units.width_mw > EPS_MW).any(axis=1))
 
 
 def _limit_rows(

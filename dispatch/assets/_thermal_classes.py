@@ -43,14 +43,16 @@ class Classes:
     members: tuple[Ints, ...]
 
 
-def classes(single: Units, since_min: Array, decided: NDArray[np.int8]) -> Classes:
+def classes(single: Units, since_min: Array, decided: NDArray[np.int8], *, counted: bool = True) -> Classes:
     """The classes of `single` units, each of count 1, that are in their state since `since_min` (n,) minutes.
 
-    `decided` (n,T) is the commitment asked for from outside, -1 where free; only equal ones join a class.
+    `decided` (n,T) is the commitment asked for from outside, -1 where free; only equal ones join a class. Without
+    `counted` every unit is a class of its own.
     """
-    joint = single.shape.fast & ~single.shape.excused.any(axis=1)
+    joint = counted & single.shape.fast & ~single.shape.excused.any(axis=1)
     joint &= (single.machines.initial_on == 0.0) | (single.before_mw[:, 0] <= single.shape.stop[:, 0] + EPS_MW)
-    described = np.concatenate([_described(single), decided, np.where(joint, -1.0, np.arange(joint.size))[:, None]], axis=1)
+    apart = np.where(joint, -1.0, np.arange(joint.size))[:, None]
+    described = np.concatenate([_described(single), decided, apart], axis=1)
     _, first, of = np.unique(described, axis=0, return_index=True, return_inverse=True)
     members = tuple(np.flatnonzero(of.ravel() == c) for c in range(first.size))
     return Classes(_merged(single, since_min, first, members), single, since_min, members)
@@ -60,12 +62,12 @@ def _described(units: Units) -> Array:
     """(n,K) every parameter of a unit as one row."""
     s, m = units.shape, units.machines
     parts = (s.low, s.high, s.start, s.stop, m.up, m.down, units.no_load_eur_per_h, units.width_mw)
-    return np.concatenate(
-        [*parts, units.slope_eur_per_mwh, units.prices.after_min, units.prices.eur], axis=1
-    )
+    return np.concatenate([*parts, units.slope_eur_per_mwh, units.prices.after_min, units.prices.eur], axis=1)
 
 
 def _merged(single: Units, since_min: Array, first: Ints, members: Sequence[Ints]) -> Units:
+    """One row a class. Output before the grid does not matter where ramps never bind: any will do."""
+
     def total(values: Array) -> Array:
         return np.array([values[rows].sum(axis=0) for rows in members])
 
@@ -74,18 +76,22 @@ def _merged(single: Units, since_min: Array, first: Ints, members: Sequence[Ints
         s.low[first], s.high[first], s.start[first], s.stop[first], s.ramp_up[first], s.ramp_down[first],
         s.times, s.minutes, s.up[first], s.excused[first],
     )  # fmt: skip
+    was_on, since = m.initial_on[:, None] > 0.0, since_min[:, None]
+    held_on, held_off = was_on & (m.times < m.up - since - EPS_MIN), ~was_on & (m.times < m.down - since - EPS_MIN)
     machines = replace(
         m, known=m.known[first], excused=m.excused[first], initial_on=total(m.initial_on), up=m.up[first],
-        down=m.down[first], count=count,
+        down=m.down[first], count=count, held_on=total(held_on.astype(float)), held_off=total(held_off.astype(float)),
     )  # fmt: skip
     own = np.concatenate([np.full(rows.size, c) for c, rows in enumerate(members)])
     rows = np.concatenate(members)
     off = m.initial_on[rows] == 0.0
-    pairs, number = np.unique(np.stack([own[off].astype(float), since_min[rows][off]], axis=1), axis=0, return_counts=True)
+    histories = np.stack([own[off].astype(float), since_min[rows][off]], axis=1)
+    pairs, number = np.unique(histories, axis=0, return_counts=True)
     stopped = StopsBefore(pairs[:, 0].astype(np.int64), pairs[:, 1], number.astype(float))
+    before = np.where(count > 1.0, s.low[first], single.before_mw[first])
     prices = Prices(single.prices.after_min[first], single.prices.eur[first])
     return Units(
-        machines, shape, count, total(single.least), total(single.most), single.before_mw[first],
+        machines, shape, count, total(single.least), total(single.most), before,
         single.no_load_eur_per_h[first], single.width_mw[first], single.slope_eur_per_mwh[first], prices, stopped,
     )  # fmt: skip
 
@@ -161,7 +167,7 @@ def _starts_of(found: Classes, c: int, origin: Array, starts: Ints) -> Ints:
 
 
 def _shared(found: Classes, rows: Ints, on: Array, power: Array) -> Array:
-    """(units,T) power that adds up to the class's (T,), cheapest segments first, within each unit's starts and stops."""
+    """(units,T) power that adds up to the class's (T,), cheapest segments first, within the units' starts and stops."""
     u, one = found.single, rows[0]
     low, high = u.shape.low[one], u.shape.high[one]
     was_on = u.machines.initial_on[rows][:, None]
@@ -172,7 +178,8 @@ def _shared(found: Classes, rows: Ints, on: Array, power: Array) -> Array:
     most = np.where((on > after), np.minimum(most, next_stop), most)
     room = on * (most - low)
     left = power - low * on.sum(axis=0)
-    shared, floor = low * on, 0.0
+    shared: Array = low * on
+    floor = 0.0
     for width in u.width_mw[one]:
         part = np.clip(room - floor, 0.0, width)
         taken = np.clip(left - (np.cumsum(part, axis=0) - part), 0.0, part)

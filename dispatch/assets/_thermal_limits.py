@@ -63,7 +63,8 @@ class Shape:
     @property
     def brief(self) -> Bools:
         """(n,T) a start at t may be followed by a stop at t + 1."""
-        return (self.minutes >= self.up - EPS_MIN) | self.excused
+        brief: Bools = (self.minutes >= self.up - EPS_MIN) | self.excused
+        return brief
 
     @property
     def fast(self) -> Bools:
@@ -84,14 +85,15 @@ class Limit:
 
 def _patient(shape: Shape) -> Bools:
     """(n,1) units all of whose starts carry their minimum up time."""
-    return ~shape.excused.any(axis=1, keepdims=True)
+    return np.asarray(~shape.excused.any(axis=1, keepdims=True))
 
 
 def _start_loss(shape: Shape, lag: int) -> Array:
     """(n,T) MW below maximum at t after a start at t - lag; 0 where that start is not in the grid."""
     risen = np.cumsum(shape.ramp_up, axis=1)
     reach = shifted(np.asarray(shape.start - risen), lag, np.inf) + risen
-    return np.maximum(shape.high - reach, 0.0)
+    loss: Array = np.maximum(shape.high - reach, 0.0)
+    return loss
 
 
 def _stop_loss(shape: Shape, lead: int) -> Array:
@@ -99,7 +101,8 @@ def _stop_loss(shape: Shape, lead: int) -> Array:
     fallen = np.cumsum(shape.ramp_down, axis=1)
     before = fallen - shape.ramp_down
     reach = shifted(np.asarray(shape.stop + before), -lead, np.inf) - fallen
-    return np.maximum(shape.high - reach, 0.0)
+    loss: Array = np.maximum(shape.high - reach, 0.0)
+    return loss
 
 
 def _since(shape: Shape, lag: int) -> Array:
@@ -193,7 +196,8 @@ def ramps(
     first[:, 0] = True
     reach = shape.high - shape.low
     risen = np.where(first, was_on * (before - shape.low), 0.0)
-    up = np.where(first, (was_on > 0.0) & (shape.ramp_up < shape.high - before - EPS_MW), shape.ramp_up < reach - EPS_MW)
+    short = (was_on > 0.0) & (shape.ramp_up < shape.high - before - EPS_MW)
+    up = np.where(first, short, shape.ramp_up < reach - EPS_MW)
     rise = (Term(on, shape.ramp_up), Term(start, shape.start - shape.low - shape.ramp_up))
     stop_first = np.where(first, np.minimum(shape.stop, np.maximum(before, shape.low)), shape.stop)
     steep = (shape.ramp_down < before - shape.low - EPS_MW) | (shape.stop < before - EPS_MW)

@@ -19,10 +19,12 @@ an outage may fall from the lowest power the ramp can have reached by then.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _commitment, _thermal
@@ -89,13 +91,13 @@ class Params(BaseModel):
             faults.append(f"min_power_mw {self.min_power_mw} is above power_mw {self.power_mw}")
         if (mw[0], mw[-1]) != (self.min_power_mw, self.power_mw):
             faults.append("cost_curve does not run from min_power_mw to power_mw")
-        if any(b <= a for a, b in zip(mw, mw[1:], strict=False)):
+        if any(b <= a for a, b in itertools.pairwise(mw)):
             faults.append("cost_curve has powers that do not rise")
         elif any(b < a - SLOPE_EUR_PER_MWH for a, b in zip(self.slopes, self.slopes[1:], strict=False)):
             faults.append("cost_curve is not convex")
         if not starts or starts[0].after_off_h != 0.0:
             faults.append("start_prices do not begin at after_off_h 0")
-        if any(b.after_off_h <= a.after_off_h or b.eur < a.eur for a, b in zip(starts, starts[1:], strict=False)):
+        if any(b.after_off_h <= a.after_off_h or b.eur < a.eur for a, b in itertools.pairwise(starts)):
             faults.append("start_prices do not rise")
         for name in ("start_power_mw", "stop_power_mw"):
             if (limit := getattr(self, name)) is not None and limit < self.min_power_mw:
@@ -119,7 +121,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     return Block(NAME, model.columns, model.rows, ids(fleet), model.power, read=_reader(fleet, m.shape))
 
 
-def _asked(asset: Asset, context: Context) -> Array:
+def _asked(asset: Asset, context: Context) -> NDArray[np.int8]:
     """Commitment (T,) asked for from above, or by a unit that must run; -1 where free."""
     given = np.asarray(context.committed.get(asset.id, np.full(context.grid.n, -1, dtype=np.int8)))
     return np.where((given < 0) & asset.params.must_run, 1, given).astype(np.int8)

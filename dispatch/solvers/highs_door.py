@@ -37,6 +37,7 @@ DOUBTED: Final = (
 FEASIBLE: Final = 2
 NEAR_STEPS: Final = 3
 INTEGRAL: Final = 1e-6
+HEURISTIC_EFFORT: Final = 0.05
 
 
 @dataclass(frozen=True)
@@ -139,6 +140,24 @@ class Living:
         if len(values):
             _done(highs.changeColsBounds(len(values), settled, values, values))
         return replace(self._integral(highs, deadline_s, rel_gap), bound=-np.inf)
+
+    def solve_held(
+        self, held: Ints, values: Array, deadline_s: float, rel_gap: float, start: Array | None = None,
+        heuristic_effort: float = HEURISTIC_EFFORT,
+    ) -> Raw:  # fmt: skip
+        """The problem with the columns `held` (m,) fixed at `values` (m,), `start` as a first incumbent.
+
+        The plan is feasible for the whole problem; its `bound` holds for plans with these values only.
+        `heuristic_effort` is the share of work that HiGHS spends on heuristics. Raises Infeasible or NotSolved.
+        """
+        highs = _loaded(self.problem, integral=True)
+        highs.setOptionValue("mip_heuristic_effort", heuristic_effort)
+        if len(held):
+            _done(highs.changeColsBounds(len(held), np.asarray(held, dtype=np.int32), values, values))
+        if start is not None:
+            at = np.round(np.asarray(start, dtype=float)[self._integers])
+            highs.setSolution(len(at), self._integers, at)
+        return self._integral(highs, deadline_s, rel_gap)
 
     def _integral(self, highs: Any, deadline_s: float, rel_gap: float) -> Raw:
         highs.setOptionValue("mip_rel_gap", rel_gap)

@@ -95,7 +95,8 @@ def _thermal_unit(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], d
     most = rng.uniform(0.8, 4.0)
     least = most * rng.choice([0.0, 0.4, 0.6])
     mw = np.sort(np.concatenate([[least, most], rng.uniform(least, most, int(rng.integers(0, 3)))]))
-    eur = rng.uniform(5.0, 40.0) + np.concatenate([[0.0], np.cumsum(np.diff(mw) * np.sort(rng.uniform(20.0, 120.0, mw.size - 1)))])
+    slopes = np.sort(rng.uniform(20.0, 120.0, mw.size - 1))
+    eur = rng.uniform(5.0, 40.0) + np.concatenate([[0.0], np.cumsum(np.diff(mw) * slopes)])
     eur_start = np.cumsum(rng.uniform(0.0, 60.0, 3))
     params = {
         "power_mw": mw[-1], "min_power_mw": mw[0], "min_up_h": rng.choice([0.0, 1.0, 2.5]),

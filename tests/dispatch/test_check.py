@@ -78,12 +78,14 @@ def test_the_check_is_independent_of_the_blocks() -> None:
 
 
 def changed_power(fleet: Fleet, schedule: Schedule, asset: Asset, t: int) -> Schedule:
-    """0.01 MW more injection; of a curtailed plant as much as leaves its range."""
+    """0.01 MW more injection; of a plant that may give less than it could, as much as leaves its range."""
     power = schedule.power_mw.copy()
     row = schedule.asset_ids.index(asset.id)
     if asset.kind == "curtailable":
         most = min(asset.params.capacity_mw, asset.params.s_rating_mva / np.hypot(1.0, asset.tan_phi))
         power[row, t] = np.clip(fleet.inputs[asset.id]["available_mw"][t], 0.0, most)
+    if asset.kind == "thermal_unit":
+        power[row, t] = asset.params.power_mw
     power[row, t] += 0.01
     return replace(schedule, power_mw=power)
 

@@ -33,7 +33,8 @@ from vpp.domain.time import TimeGrid
 BASE: dict[str, Any] = {
     "power_mw": 8.0, "min_power_mw": 3.0, "min_up_h": 2.0, "min_down_h": 1.5, "ramp_up_mw_per_min": 0.05,
     "ramp_down_mw_per_min": 0.06, "start_power_mw": 4.0, "stop_power_mw": 3.5,
-    "cost_curve": [(3.0, 200.0), (5.0, 300.0), (8.0, 480.0)], "start_prices": [(0.0, 100.0), (2.5, 250.0), (5.0, 400.0)],
+    "cost_curve": [(3.0, 200.0), (5.0, 300.0), (8.0, 480.0)],
+    "start_prices": [(0.0, 100.0), (2.5, 250.0), (5.0, 400.0)],
 }  # fmt: skip
 
 
@@ -200,7 +201,8 @@ def test_a_warm_start_is_cheaper_than_a_cold_one() -> None:
     paid = {}
     for since in (60, 600):
         context = Context(grid, START, {"unit": state("unit", 0.0, 0.0, False, since)}, {})
-        paid[since] = run([asset("unit", min_up_h=0.0, start_prices=[(0.0, 100.0), (6.0, 350.0)])], context, price).objective
+        unit = asset("unit", min_up_h=0.0, start_prices=[(0.0, 100.0), (6.0, 350.0)])
+        paid[since] = run([unit], context, price).objective
     assert paid[600] - paid[60] == pytest.approx(250.0)
 
 
