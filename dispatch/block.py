@@ -24,6 +24,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from dispatch.headroom import Headroom
+from dispatch.sparse import eye as eye
+from dispatch.sparse import previous as previous
+from dispatch.sparse import stack as stack
 from vpp.domain.errors import Fault
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
@@ -81,12 +84,16 @@ Trajectories = Mapping[str, Array]
 
 @dataclass(frozen=True)
 class AssetResult:
-    """What power does not determine, read back from the columns of one asset."""
+    """What power does not determine, read back from the columns of one asset.
+
+    `power_mw` (T,) is the injection of one of several identical machines, where the block's map spreads their sum.
+    """
 
     commitment: Array | None = None
     stored_mwh: Array | None = None
     marginal_value: Array | None = None
     decisions: Trajectories = field(default_factory=dict)
+    power_mw: Array | None = None
 
 
 class Reader(Protocol):
@@ -104,8 +111,8 @@ def nothing_to_read(x: Array, duals: Mapping[str, Array]) -> Mapping[str, AssetR
 class Block:
     """Columns, rows and the injection of `assets` (ids); `power` is (len(assets)*T, columns) or None.
 
-    `headroom` says what the assets can give beyond their set-point; without it they sell no reserve. What
-    a product's reader finds under the product's own id goes into the schedule's `products`.
+    `headroom()` says what the assets can give beyond their set-point, when reserve asks; without it they sell
+    none. What a product's reader finds under the product's own id goes into the schedule's `products`.
     """
 
     name: str
@@ -116,7 +123,7 @@ class Block:
     power_offset: Array | float = 0.0
     offset: float = 0.0
     read: Reader = nothing_to_read
-    headroom: Headroom | None = None
+    headroom: Callable[[], Headroom] | None = None
     hinted: Callable[[Mapping[str, Array]], Array | None] | None = None
     """The block's columns with the integers at known commitments (T,) by asset, None where they do not say; needed
     where the integers are not one commitment per asset and step."""
@@ -138,7 +145,7 @@ class Context:
     is 0 or 1 where the commitment is fixed from above and -1 where it is free; `end_value[asset]`
     replaces a hard end level. `lowest_value_eur_per_mwh` (T,) is the least that a MWh of injection can be worth
     by price, deviation and products: where it is negative, wasting energy may pay. None: it never does,
-    or no integer is allowed (real time).
+    or no integer is allowed (real time). `units[asset]` is the number of identical machines it stands for (1).
     """
 
     grid: TimeGrid
@@ -148,6 +155,7 @@ class Context:
     committed: Mapping[str, NDArray[np.int8]] = field(default_factory=dict)
     end_value: Mapping[str, EndValue] = field(default_factory=dict)
     lowest_value_eur_per_mwh: Array | None = None
+    units: Mapping[str, int] = field(default_factory=dict)
 
 
 class Kind(Protocol):
@@ -191,23 +199,6 @@ class Kind(Protocol):
         """What is wrong between assets of the kind, `stored_mwh` being what each begins with."""
 
 
-def eye(n: int) -> sp.csr_array:
-    """Sparse identity."""
-    return sp.csr_array(sp.eye_array(n))
-
-
-def previous(n: int, steps: int) -> sp.csr_array:
-    """(n*T, n*T) map from x[t] to x[t-1]; the first step of each asset is empty."""
-    return sp.csr_array(sp.kron(sp.eye_array(n), sp.eye_array(steps, k=-1)))
-
-
 def per_step(values: Sequence[float] | Array, steps: int) -> Array:
     """One value per asset repeated over its steps, (n*T,)."""
     return np.repeat(np.asarray(values, dtype=float), steps)
-
-
-def stack(label_sizes: Sequence[int], parts: Mapping[int, sp.csr_array], rows: int) -> sp.csr_array:
-    """One row band over all column groups of a block: `parts[g]` sits at group g, the others are empty."""
-    return sp.csr_array(
-        sp.hstack([parts.get(g, sp.csr_array((rows, size))) for g, size in enumerate(label_sizes)], format="csr")
-    )

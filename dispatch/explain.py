@@ -174,7 +174,7 @@ def _own_bindings(one: OneAsset, answer: Answer, t: int) -> Iterator[Binding]:
     assert duals is not None
     stores, moves = dict(one.windows()), set(one.problem.power.indices.tolist())
     for group, start in groups(one.block, 0):
-        if group.shape[1] != steps or (one.on is not None and start == one.on[0] - one.row * steps):
+        if not group.size or group.shape[1] != steps or (one.on is not None and start == one.on[0] - one.row * steps):
             continue
         own = start + (one.row if group.shape[0] == len(one.block.assets) else 0) * steps
         for step in range(t, steps) if group.label in stores else (t,):
@@ -201,7 +201,7 @@ def _columns_at(one: OneAsset, t: int) -> Array:
     """(columns,) a one at the asset's columns of step `t`."""
     steps, found = one.problem.grid.n, np.zeros(one.problem.columns)
     for group, start in groups(one.block, 0):
-        if group.shape[1] == steps:
+        if group.size and group.shape[1] == steps:
             found[start + (one.row if group.shape[0] == len(one.block.assets) else 0) * steps + t] = 1.0
     return found
 

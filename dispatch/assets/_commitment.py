@@ -29,8 +29,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from dispatch.assets._inputs import available, ids
-from dispatch.assets._store import diagonal
 from dispatch.block import INF, Columns, Context, Rows, eye, previous, stack
+from dispatch.sparse import diagonal, difference, windows
 from vpp.domain.errors import DataGap
 from vpp.domain.portfolio import Asset
 from vpp.domain.time import Array, TimeGrid
@@ -87,7 +87,8 @@ def machines(fleet: Sequence[Asset], context: Context, min_up_h: Array, min_down
     excused = np.zeros(known.shape, dtype=bool)
     for i in np.flatnonzero((known >= 0).any(axis=1)):
         excused[i] = _excused(known[i], int(on[i, 0]), float(since[i, 0]), times, float(up[i, 0]), float(down[i, 0]))
-    return Machines(known, excused, on[:, 0].astype(float), times, up, down)
+    count = np.array([context.units.get(a.id, 1) for a in fleet], dtype=float).reshape(-1, 1)
+    return Machines(known, excused, on[:, 0] * count[:, 0], times, up, down, count)
 
 
 def _committed(asset_ids: Sequence[str], context: Context) -> NDArray[np.int8]:
@@ -118,13 +119,14 @@ def columns(
     m: Machines, start_cost_eur: Array, on_cost_eur: Array | float = 0.0, on_term: str = "fuel"
 ) -> tuple[Columns, Columns, Columns]:
     """Groups `on`, `start`, `stop`, each (n,T); `start_cost_eur` (n,1) a start, `on_cost_eur` broadcasts to (n,T)."""
-    lower, upper = (m.known == 1).astype(float), (m.known != 0).astype(float)
+    lower, upper = (m.known == 1) * m.count, (m.known != 0) * m.count
+    most = np.broadcast_to(m.count, m.shape).ravel()
     on_cost = np.broadcast_to(on_cost_eur, m.shape).ravel()
     start_cost = np.broadcast_to(start_cost_eur, m.shape).ravel()
     return (
         Columns("on", m.shape, lower.ravel(), upper.ravel(), on_cost, integer=bool((m.known < 0).any()), term=on_term),
-        Columns("start", m.shape, 0.0, 1.0, start_cost, term="starts"),
-        Columns("stop", m.shape, 0.0, 1.0, term="starts"),
+        Columns("start", m.shape, 0.0, most, start_cost, term="starts"),
+        Columns("stop", m.shape, 0.0, most, term="starts"),
     )
 
 
@@ -137,21 +139,20 @@ def rows(m: Machines, sizes: Sequence[int], first: int = 0, *, tight: bool = Fal
     n, steps = m.shape
     size, on, start, stop = n * steps, first, first + 1, first + 2
     one = eye(size)
-    change = sp.csr_array(one - previous(n, steps))
     before = np.zeros((n, steps))
     before[:, 0] = m.initial_on
-    starts, stops = _windows(m.times, m.up, m.excused), _windows(m.times, m.down, m.excused)
-    match = stack(sizes, {on: change, start: sp.csr_array(-one), stop: one}, size)
+    match = stack(sizes, {on: difference(np.ones(m.shape)), start: sp.csr_array(-one), stop: one}, size)
     held_on, held_off = (np.broadcast_to(h, m.shape) for h in (m.held_on, m.held_off))
-    most = (np.broadcast_to(m.count, m.shape) - held_off).ravel()
-    up, down = stack(sizes, {on: sp.csr_array(-one), start: starts}, size), stack(sizes, {on: one, stop: stops}, size)
-    keep_up, keep_down = np.ones(size, dtype=bool), np.ones(size, dtype=bool)
+    least, most = -held_on.ravel(), (np.broadcast_to(m.count, m.shape) - held_off).ravel()
+    up, down = _windows(m, m.up, sizes, (on, start), -1), _windows(m, m.down, sizes, (on, stop), 1)
     if tight:
         keep_up, keep_down = (_final(m, *of).ravel() for of in ((m.up, held_on), (m.down, held_off)))
+        up, least = sp.csr_array(up[keep_up]), least[keep_up]
+        down, most = sp.csr_array(down[keep_down]), most[keep_down]
     return [
         Rows("commitment", before.ravel(), before.ravel(), own=match),
-        Rows("min_up", -INF, -held_on.ravel()[keep_up], own=sp.csr_array(up[keep_up])),
-        Rows("min_down", -INF, most[keep_down], own=sp.csr_array(down[keep_down])),
+        Rows("min_up", -INF, least, own=up),
+        Rows("min_down", -INF, most, own=down),
     ]
 
 
@@ -163,28 +164,32 @@ def _final(m: Machines, length: Array, held: Array) -> NDArray[np.bool_]:
     return final
 
 
-def _oldest(times: Array, length: Array) -> NDArray[np.int64]:
+def _oldest(times: Array, length: Array) -> NDArray[np.int32]:
     """(n,T) first step that began less than `length` (n,1) before step t, or t itself."""
-    first = np.searchsorted(times, times[None, :] - length + EPS_MIN, side="right")
-    return np.minimum(first, np.arange(times.size))
+    lengths, which = np.unique(length, return_inverse=True)
+    first = np.searchsorted(times, times - lengths[:, None] + EPS_MIN, side="right")
+    return np.minimum(first, np.arange(times.size)).astype(np.int32)[which.ravel()]
 
 
-def _windows(times: Array, length: Array, excused: NDArray[np.bool_]) -> sp.csr_array:
-    """(n*T, n*T) with a one at (t, s) of a machine where s <= t and s began less than `length` (n,1) ago, or s = t."""
-    n, steps = excused.shape
-    oldest = _oldest(times, length)
-    count = (np.arange(steps) - oldest + 1).ravel()
-    row = np.repeat(np.arange(n * steps), count)
-    within = np.arange(row.size) - np.repeat(np.cumsum(count) - count, count)
-    column = np.repeat((oldest + steps * np.arange(n)[:, None]).ravel(), count) + within
-    keep = ~excused.ravel()[column] | (row == column)
-    size = n * steps
-    return sp.csr_array((np.ones(int(keep.sum())), (row[keep], column[keep])), shape=(size, size))
+def _windows(m: Machines, length: Array, sizes: Sequence[int], at: tuple[int, int], sign: int) -> sp.csr_array:
+    """(n*T, block columns): `sign` times group at[0] plus, of group at[1], the steps s <= t that began less than
+    `length` (n,1) ago, and s = t.
+    """
+    (n, steps), group = m.shape, [int(sum(sizes[:g])) for g in at]
+    first = group[1] + steps * np.arange(n, dtype=np.int32)[:, None]
+    oldest, last = first + _oldest(m.times, length), first + np.arange(steps, dtype=np.int32)
+    spans = windows(group[0], sign, oldest.ravel().astype(np.int32), last.ravel().astype(np.int32), int(sum(sizes)))
+    if m.excused.any():
+        row = np.repeat(np.arange(n * steps), np.diff(spans.indptr))
+        step = spans.indices - group[1]
+        spans.data[(step >= 0) & m.excused.ravel()[np.maximum(step, 0)] & (row != step)] = 0
+        spans.eliminate_zeros()
+    return spans
 
 
-def inside_minimum_run(m: Machines) -> sp.csr_array:
-    """(n*T, n*T) map from starts to 1 in every step in which the machine that started may not stop yet."""
-    return _windows(m.times, m.up, m.excused)
+def past_minimum_run(m: Machines, sizes: Sequence[int], first: int = 0) -> sp.csr_array:
+    """(n*T, block columns) map to 1 in every step in which a machine runs and did not start within its minimum run."""
+    return sp.csr_array(-_windows(m, m.up, sizes, (first, first + 1), -1))
 
 
 def before_matrix(values: Array) -> sp.csr_array:
@@ -216,9 +221,9 @@ def settle(
 
 
 def known_starts(m: Machines) -> Array:
-    """(n,T) a one at each known-on step whose last known step before it, or the initial state, was off."""
+    """(n,T) the machines that start at each known-on step whose last known step, or initial state, was off."""
     starts = np.zeros(m.shape)
     for i, row in enumerate(m.known):
         at = np.flatnonzero(row >= 0)
         starts[i, at] = np.diff(np.append(m.initial_on[i], row[at])) > 0
-    return starts
+    return starts * m.count

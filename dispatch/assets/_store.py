@@ -29,6 +29,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from dispatch.block import INF, Columns, Context, EndValue, Rows, stack
+from dispatch.sparse import diagonal as diagonal
+from dispatch.sparse import difference
 from vpp.domain.time import Array, TimeGrid
 
 
@@ -40,13 +42,6 @@ class End:
     origin: Array
     valued: NDArray[np.bool_]
     steps: int
-
-
-def diagonal(values: Array) -> sp.csr_array:
-    """Sparse diagonal matrix of the flattened `values`."""
-    flat = np.ravel(values)
-    n = flat.size
-    return sp.csr_array((flat, np.arange(n), np.arange(n + 1)), shape=(n, n))
 
 
 def keep_share(loss_per_h: Array, grid: TimeGrid) -> Array:
@@ -73,18 +68,8 @@ def balance_rows(
     exogenous = np.array(np.broadcast_to(rhs, (n, steps)), dtype=float)
     exogenous[:, 0] += keep[:, 0] * np.ravel(initial)
     parts = {g: sp.csr_array(-gain) for g, gain in gains.items()}
-    parts[content_at] = _step_down(keep)
+    parts[content_at] = difference(keep)
     return Rows(label, exogenous.ravel(), exogenous.ravel(), own=stack(sizes, parts, n * steps))
-
-
-def _step_down(keep: Array) -> sp.csr_array:
-    """(n*T, n*T) map from contents e to e[t] - keep[t] * e[t-1]; the first step of a store has no predecessor."""
-    n, steps = keep.shape
-    at = np.arange(n * steps)
-    later = at[at % steps != 0]
-    values = np.concatenate([np.ones(n * steps), -keep.ravel()[later]])
-    places = np.concatenate([at, later]), np.concatenate([at, later - 1])
-    return sp.csr_array((values, places), shape=(n * steps, n * steps))
 
 
 def ends_of(asset_ids: Sequence[str], context: Context) -> list[EndValue | None]:
@@ -97,14 +82,15 @@ def end_value_columns(
 ) -> End:
     """Segments of the content left at the end of `steps`, one row of them per store.
 
-    `ends` has n entries, None for stores without an end value (their segments are fixed at 0);
+    `ends` has n entries, None for stores without an end value (their segments are fixed at 0, and
+    there are none where no store has one);
     `origin` (n,) or (n, 1), MWh, is the content at which the first segment begins; `floor` (same
     shape) is the lowest content the model allows at the end, which lies below `origin` only where a
     store starts outside its window: what is missing then costs the value of the first segment.
     Raises ValueError for widths that are negative or values that increase.
     """
     n = len(ends)
-    width = max([1, *(1 + len(end.value) for end in ends if end is not None)])
+    width = max((1 + len(end.value) for end in ends if end is not None), default=0)
     start = np.broadcast_to(np.ravel(origin), (n,)).astype(float)
     missing = np.minimum(0.0, np.broadcast_to(np.ravel(floor), (n,)) - start)
     lower, upper, cost = np.zeros((n, width)), np.zeros((n, width)), np.zeros((n, width))

@@ -17,6 +17,7 @@ pay, a binary forbids it (`_exclusive`).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -99,7 +100,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     ones = _store.diagonal(np.ones(n * steps))
     injection = stack(sizes, {CHARGE: sp.csr_array(-ones), DISCHARGE: ones}, n * steps)
     tapers = _taper_room(fleet, sizes, initial, steps)
-    reserve = _headroom(fleet, sizes, power, initial, window, tapers)
+    reserve = partial(_headroom, fleet, sizes, power, initial, window, tapers)
     return Block(NAME, columns, tuple(rows), ids(fleet), injection, read=_reader(ids(fleet), steps), headroom=reserve)
 
 

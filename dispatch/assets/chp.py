@@ -22,6 +22,7 @@ known from above or by an outage may fall from the lowest power the ramp can hav
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -107,7 +108,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
         *_store.end_value_rows("end_value", sizes, STORE, END, end),
     ]
     power = stack(sizes, {POWER: eye(size)}, size)
-    reserve = _headroom(fleet, sizes, initial, (lower, upper))
+    reserve = partial(_headroom, fleet, sizes, initial, (lower, upper))
     return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, sizes, m.shape), headroom=reserve)
 
 

@@ -12,6 +12,7 @@ the asset's fixed q = tan_phi * p. A high-wind cut-out and cloud ramps are part 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -58,9 +59,14 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     )
     sizes, one = [c.size for c in columns], eye(n * steps)
     sum_rows = Rows("limit", limit.ravel(), limit.ravel(), own=stack(sizes, {POWER: one, CURTAILED: one}, n * steps))
-    up, down = (room(scaled(sizes, {g: np.ones(1)}, n * steps), n) for g in (CURTAILED, POWER))
     power = stack(sizes, {POWER: one}, n * steps)
-    return Block(NAME, columns, (sum_rows,), ids(fleet), power, headroom=Headroom(up, down))
+    return Block(NAME, columns, (sum_rows,), ids(fleet), power, headroom=partial(_headroom, sizes, n))
+
+
+def _headroom(sizes: Sequence[int], n: int) -> Headroom:
+    """Up: what is curtailed; down: what is injected."""
+    up, down = (room(scaled(sizes, {g: np.ones(1)}, sizes[POWER]), n) for g in (CURTAILED, POWER))
+    return Headroom(up, down)
 
 
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:

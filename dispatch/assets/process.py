@@ -26,17 +26,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dispatch.assets import _commitment, _store
 from dispatch.assets._commitment import Machines
 from dispatch.assets._inputs import ids, parameter, stored, trajectories
-from dispatch.assets._store import diagonal
 from dispatch.block import INF, AssetResult, Block, Columns, Context, EndValue, Reader, Rows, eye, stack
 from dispatch.headroom import Headroom, Linear, at_edges, room
+from dispatch.sparse import at_each_step, diagonal
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
@@ -101,11 +103,21 @@ class Params(BaseModel):
 
 @dataclass(frozen=True)
 class Silos:
-    """G silos of n mills: `member` (G,n) is 0 or 1, `first` (G,) the first mill of each, in the order of the fleet."""
+    """G silos of n mills: `of_mill` (n,) is the silo of each, `first` (G,) the first mill of each, in fleet order."""
 
     specs: tuple[Silo, ...]
-    member: Array
+    of_mill: NDArray[np.int64]
     first: tuple[int, ...]
+
+    def total(self, values: Array) -> Array:
+        """(G, ...) the sum of `values` (n, ...) over the mills of each silo."""
+        return np.asarray(self.member @ values)
+
+    @property
+    def member(self) -> sp.csr_array:
+        """(G,n) a one where mill i fills silo g."""
+        at = self.of_mill, np.arange(len(self.of_mill))
+        return sp.csr_array((np.ones(len(self.of_mill)), at), shape=(len(self.specs), len(self.of_mill)))
 
     @property
     def mwh_per_t(self) -> Array:
@@ -119,22 +131,22 @@ class Silos:
 
 def silos_of(fleet: Sequence[Asset]) -> Silos:
     """The silos of a fleet. Raises InputFaults where mills describe the same silo differently."""
-    specs: dict[str, Silo] = {}
+    specs: list[Silo] = []
     first: list[int] = []
+    at: dict[str, int] = {}
     faults: list[Fault] = []
     for i, asset in enumerate(fleet):
         silo: Silo = asset.params.silo
-        if silo.id not in specs:
-            specs[silo.id] = silo
+        if silo.id not in at:
+            at[silo.id] = len(specs)
+            specs.append(silo)
             first.append(i)
-        elif specs[silo.id] != silo:
-            faults.append(Fault(asset.id, "silo", f"differs from {fleet[first[list(specs).index(silo.id)]].id}"))
+        elif specs[at[silo.id]] != silo:
+            faults.append(Fault(asset.id, "silo", f"differs from {fleet[first[at[silo.id]]].id}"))
     if faults:
         raise InputFaults(faults)
-    at = [list(specs).index(a.params.silo.id) for a in fleet]
-    member = np.zeros((len(specs), len(fleet)))
-    member[at, np.arange(len(fleet))] = 1.0
-    return Silos(tuple(specs.values()), member, tuple(first))
+    of_mill = np.array([at[a.params.silo.id] for a in fleet], dtype=np.int64)
+    return Silos(tuple(specs), of_mill, tuple(first))
 
 
 def block(fleet: Sequence[Asset], context: Context) -> Block:
@@ -145,30 +157,37 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     m = _commitment.machines(fleet, context, parameter(fleet, "min_run_h"), parameter(fleet, "min_stop_h"))
     shipped = np.maximum(trajectories([fleet[i] for i in silos.first], context, INPUTS[0]), 0.0)
     shipped_mwh = shipped * context.grid.hours * silos.mwh_per_t
-    initial, keep = np.maximum(silos.member @ stored(fleet, context), 0.0), np.ones_like(shipped)
+    initial, keep = np.maximum(silos.total(stored(fleet, context) * m.count), 0.0), np.ones_like(shipped)
+    running = silos.total((m.known == 1) * m.count)
     floor, ceiling = (silos.number(name) * silos.mwh_per_t for name in ("min_t", "capacity_t"))
     lower, upper = _store.window(initial, keep, floor, ceiling)
     end = _store.end_value_columns("end", _ends(fleet, silos, context), steps, floor, lower[:, -1])
-    spill = np.where((silos.member @ (m.known == 1)).any(axis=1, keepdims=True), INF, 0.0)
-    price = silos.number("missed_eur_per_t") / silos.mwh_per_t
+    price = np.repeat(silos.number("missed_eur_per_t") / silos.mwh_per_t, steps, axis=1)
+    spilling = np.flatnonzero(running.any(axis=1))
     columns = (
         *_commitment.columns(m, parameter(fleet, "start_cost_eur")),
         Columns("content", keep.shape, lower.ravel(), upper.ravel(), term="stored_energy"),
-        Columns("missed", keep.shape, 0.0, shipped_mwh.ravel(), _flat(price, steps), term="missed_production"),
-        Columns("spilled", keep.shape, 0.0, _flat(spill, steps), _flat(price, steps), term="missed_production"),
+        Columns("missed", keep.shape, 0.0, shipped_mwh.ravel(), price.ravel(), term="missed_production"),
+        Columns("spilled", (spilling.size, steps), cost=price[spilling].ravel(), term="missed_production"),
         end.columns,
     )
     sizes = [c.size for c in columns]
-    made = sp.csr_array(sp.kron(sp.csr_array(silos.member * _rate(fleet).ravel()), diagonal(context.grid.hours)))
-    one = eye(keep.size)
-    gains = {ON: made, MISSED: one, SPILLED: sp.csr_array(-one)}
-    rows = [*_commitment.rows(m, sizes, ON), *_crew_rows(fleet, silos, m, sizes), *_start_rows(fleet, m, sizes)]
+    made = at_each_step(sp.csr_array(silos.member @ diagonal(_rate(fleet))), context.grid.hours)
+    gains = {ON: made, MISSED: eye(keep.size), SPILLED: _spills(spilling, keep.shape)}
+    rows = [*_commitment.rows(m, sizes, ON), *_crew_rows(fleet, silos, m, sizes, running)]
+    rows += _start_rows(fleet, m, sizes)
     rows.append(_store.balance_rows("silo_balance", sizes, CONTENT, gains, initial, keep, -shipped_mwh))
     rows += _store.end_value_rows("end_value", sizes, CONTENT, END, end)
     power = stack(sizes, {ON: diagonal(-_flat(parameter(fleet, "power_mw"), steps))}, m.known.size)
-    reserve = _headroom(fleet, context, silos, m, sizes, (initial, lower))
-    reader = _reader(fleet, silos, sizes, m.shape)
-    return Block(NAME, columns, tuple(rows), ids(fleet), power, read=reader, headroom=reserve)
+    read = _reader(fleet, silos, m, spilling, sizes)
+    reserve = partial(_headroom, fleet, context, silos, m, sizes, (initial, lower))
+    return Block(NAME, columns, tuple(rows), ids(fleet), power, read=read, headroom=reserve)
+
+
+def _spills(spilling: NDArray[np.int64], shape: tuple[int, int]) -> sp.csr_array:
+    """(G*T, spilling silos * T) the MWh a silo gains per MWh spilled."""
+    at = (spilling[:, None] * shape[1] + np.arange(shape[1])).ravel()
+    return sp.csr_array((-np.ones(at.size), (at, np.arange(at.size))), shape=(shape[0] * shape[1], at.size))
 
 
 def _headroom(
@@ -178,17 +197,18 @@ def _headroom(
     """Up: a mill that runs and is past its minimum run stops, all or nothing, and rests its minimum stop; its share
     of the silo above the floor carries the product it does not make. Nothing starts on call."""
     (initial, low), (n, steps) = content, m.shape
-    rated, one = parameter(fleet, "power_mw"), eye(n * steps)
+    rated = parameter(fleet, "power_mw")
     since = np.array([context.states[a.id].minutes_in_state for a in fleet], dtype=float).reshape(-1, 1)
     held = (m.times < m.up - since - _commitment.EPS_MIN) & (m.initial_on[:, None] > 0.0) & (m.known == 1)
-    stoppable = stack(sizes, {ON: one, START: sp.csr_array(-_commitment.inside_minimum_run(m))}, n * steps)
+    stoppable = _commitment.past_minimum_run(m, sizes, ON)
     per_step = diagonal(np.repeat(rated, steps, axis=1))
     power = Linear(sp.csr_array(per_step @ stoppable), -(rated * held).ravel())
-    own = silos.member / (_rate(fleet).ravel() / rated.ravel() * silos.member.sum(axis=1, keepdims=True))
-    share = stack(sizes, {CONTENT: sp.csr_array(sp.kron(sp.csr_array(own.T), eye(steps)))}, n * steps)
-    left = at_edges(Linear(share, -(own.T @ low).ravel()), own.T @ np.maximum(initial - low[:, :1], 0.0), n)
+    mills = np.bincount(silos.of_mill)[silos.of_mill]
+    own = sp.csr_array(diagonal(rated.ravel() / _rate(fleet).ravel() / mills) @ silos.member.T)
+    share = stack(sizes, {CONTENT: at_each_step(own, np.ones(steps))}, n * steps)
+    left = at_edges(Linear(share, -(own @ low).ravel()), own @ np.maximum(initial - low[:, :1], 0.0), n)
     floor = silos.number("min_t") * silos.mwh_per_t
-    below = own.T @ (floor - low.min(axis=1, keepdims=True))
+    below = own @ (floor - low.min(axis=1, keepdims=True))
     rest = parameter(fleet, "min_stop_h")
     return Headroom(room(power, n, energy=left, whole_mw=rated, rest_h=rest, relief_mwh=below))
 
@@ -205,10 +225,12 @@ def _rate(fleet: Sequence[Asset]) -> Array:
 def _ends(fleet: Sequence[Asset], silos: Silos, context: Context) -> list[EndValue | None]:
     """End value of each silo: the segments of its mills' shares, dearest first."""
     given = _store.ends_of(ids(fleet), context)
+    parts: list[list[EndValue]] = [[] for _ in silos.specs]
+    for asset, end, g in zip(fleet, given, silos.of_mill, strict=True):
+        if end is not None:
+            parts[g].append(EndValue(end.width_mwh * context.units.get(asset.id, 1), end.value))
     merged: list[EndValue | None] = []
-    for members in silos.member > 0.0:
-        parts = [given[i] for i in np.flatnonzero(members)]
-        present = [p for p in parts if p is not None]
+    for present in parts:
         if not present:
             merged.append(None)
             continue
@@ -219,16 +241,18 @@ def _ends(fleet: Sequence[Asset], silos: Silos, context: Context) -> list[EndVal
     return merged
 
 
-def _crew_rows(fleet: Sequence[Asset], silos: Silos, m: Machines, sizes: Sequence[int]) -> list[Rows]:
+def _crew_rows(
+    fleet: Sequence[Asset], silos: Silos, m: Machines, sizes: Sequence[int], held_on: Array
+) -> list[Rows]:
     """At most the smallest `crew_limit` among a silo's mills run at once; known states lift it."""
     given = [INF if a.params.crew_limit is None else float(a.params.crew_limit) for a in fleet]
-    limit = np.where(silos.member > 0.0, given, INF).min(axis=1)
-    limited = np.flatnonzero(limit < silos.member.sum(axis=1))
+    limit = np.full((len(silos.specs), 1), INF)
+    np.minimum.at(limit[:, 0], silos.of_mill, given)
+    limited = np.flatnonzero(limit < silos.total(np.broadcast_to(m.count, (len(fleet), 1))))
     if not limited.size:
         return []
-    steps = m.shape[1]
-    running = sp.csr_array(sp.kron(sp.csr_array(silos.member[limited]), eye(steps)))
-    most = np.maximum(limit[limited, None], silos.member[limited] @ (m.known == 1))
+    running = at_each_step(sp.csr_array(silos.member[limited]), np.ones(m.shape[1]))
+    most = np.maximum(limit[limited], held_on[limited])
     return [Rows("crew", -INF, most.ravel(), own=stack(sizes, {ON: running}, most.size))]
 
 
@@ -240,24 +264,28 @@ def _start_rows(fleet: Sequence[Asset], m: Machines, sizes: Sequence[int]) -> li
         return []
     day = (m.times // DAY_MIN).astype(int)
     in_day = (day == np.arange(day[-1] + 1)[:, None]).astype(float)
-    pick = np.zeros((limited.size, m.shape[0]))
-    pick[np.arange(limited.size), limited] = 1.0
-    most = np.maximum(given[limited, None], _commitment.known_starts(m)[limited] @ in_day.T)
-    starts = sp.csr_array(sp.kron(sp.csr_array(pick), sp.csr_array(in_day)))
+    pick = sp.csr_array((np.ones(limited.size), (np.arange(limited.size), limited)), shape=(limited.size, m.shape[0]))
+    allowed = (given[:, None] * m.count)[limited]
+    most = np.maximum(allowed, _commitment.known_starts(m)[limited] @ in_day.T)
+    starts = sp.csr_array(sp.kron(pick, sp.csr_array(in_day)))
     return [Rows("starts_per_day", -INF, most.ravel(), own=stack(sizes, {START: starts}, most.size))]
 
 
-def _reader(fleet: Sequence[Asset], silos: Silos, sizes: Sequence[int], shape: tuple[int, int]) -> Reader:
-    cuts, steps = np.cumsum(sizes)[:END], shape[1]
-    of_mill = silos.member.argmax(axis=0)
+def _reader(
+    fleet: Sequence[Asset], silos: Silos, m: Machines, spilling: NDArray[np.int64], sizes: Sequence[int]
+) -> Reader:
+    cuts, steps = np.cumsum(sizes)[:END], m.shape[1]
+    mills = silos.total(np.broadcast_to(m.count, (len(fleet), 1)))
 
     def read(x: Array, duals: Mapping[str, Array]) -> dict[str, AssetResult]:
         groups = [part.reshape(-1, steps) for part in np.split(x, cuts)[:END]]
         values = _store.marginal_value(duals, "silo_balance", len(silos.specs), steps)
-        share = groups[CONTENT] / silos.member.sum(axis=1, keepdims=True)
+        share, spilled = groups[CONTENT] / mills, np.zeros_like(groups[CONTENT])
+        spilled[spilling] = groups[SPILLED]
+        groups[SPILLED] = spilled
         in_tonnes = {at: groups[at] / silos.mwh_per_t for at in (CONTENT, MISSED, SPILLED)}
         results = {}
-        for i, (asset, g) in enumerate(zip(fleet, of_mill, strict=True)):
+        for i, (asset, g) in enumerate(zip(fleet, silos.of_mill, strict=True)):
             decisions = {"silo_t": in_tonnes[CONTENT][g]}
             if silos.first[g] == i:
                 decisions |= {"missed_t": in_tonnes[MISSED][g], "spilled_t": in_tonnes[SPILLED][g]}

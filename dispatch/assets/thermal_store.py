@@ -18,6 +18,7 @@ A plant out of service for us follows its own control: its power is fixed to the
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
@@ -100,7 +101,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     rows = [_store.balance_rows("cold_balance", sizes, COLD, gains, initial, keep, -heat * hours)]
     rows += _store.end_value_rows("end_value", sizes, COLD, END, end)
     power = stack(sizes, {POWER: sp.csr_array(-one)}, heat.size)
-    reserve = _headroom(fleet, sizes, (least, most), initial, window, cop)
+    reserve = partial(_headroom, fleet, sizes, (least, most), initial, window, cop)
     return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, sizes, shape), headroom=reserve)
 
 

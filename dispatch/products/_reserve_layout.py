@@ -172,15 +172,19 @@ class Layout:
 
 def two_ways_of(blocks: Sequence[Block]) -> dict[str, TwoWays]:
     """The blocks whose assets could waste energy by running both ways at once."""
-    return {b.name: b.headroom.two_ways for b in blocks if b.headroom is not None and b.headroom.two_ways is not None}
+    given = {b.name: b.headroom() for b in blocks if b.headroom is not None}
+    return {name: h.two_ways for name, h in given.items() if h.two_ways is not None}
 
 
 def rooms_of(blocks: Sequence[Block]) -> dict[tuple[str, Side], Room]:
     """The room of every block in each direction."""
     found: dict[tuple[str, Side], Room] = {}
     for b in blocks:
-        if b.headroom is not None and b.headroom.up is not None:
-            found[b.name, "up"] = b.headroom.up
-        if b.headroom is not None and b.headroom.down is not None:
-            found[b.name, "down"] = b.headroom.down
+        if b.headroom is None:
+            continue
+        given = b.headroom()
+        if given.up is not None:
+            found[b.name, "up"] = given.up
+        if given.down is not None:
+            found[b.name, "down"] = given.down
     return found

@@ -91,9 +91,17 @@ class Living:
         at = np.asarray(columns, dtype=np.int32)
         _done(self._lp.changeColsCost(len(at), at, np.asarray(cost, dtype=float)))
 
-    def solve_lp(self, deadline_s: float) -> Raw:
-        """The relaxation. Raises Infeasible or NotSolved."""
-        return self._relaxed(deadline_s, fixed=None)
+    def solve_lp(self, deadline_s: float, *, interior: bool = False) -> Raw:
+        """The relaxation. Raises Infeasible or NotSolved.
+
+        `interior` solves it by interior point and crossover, which pays at the first solution of fleets of on/off
+        machines; batteries and every later solution are faster by the simplex method.
+        """
+        self._lp.setOptionValue("solver", "ipm" if interior else "choose")
+        try:
+            return self._relaxed(deadline_s, fixed=None)
+        finally:
+            self._lp.setOptionValue("solver", "choose")
 
     def solve_fixed(self, x_integer: Array, deadline_s: float = NEVER_S) -> Raw:
         """The LP with the integers fixed at `x_integer` (at least the columns up to the last integer), with duals."""
@@ -195,7 +203,7 @@ def _loaded(problem: Problem, *, integral: bool) -> Any:
         highs.passModel(
             problem.columns, problem.rows, a.nnz, ROWWISE, MINIMISE, problem.offset,
             problem.cost, problem.lower, problem.upper, problem.row_lower, problem.row_upper,
-            a.indptr.astype(np.int32), a.indices.astype(np.int32), np.asarray(a.data, dtype=float), kinds,
+            a.indptr.astype(np.int32, copy=False), a.indices.astype(np.int32, copy=False), a.data, kinds,
         )
     )  # fmt: skip
     return highs

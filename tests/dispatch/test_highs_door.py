@@ -137,3 +137,14 @@ def test_time_limit_counts_from_each_call() -> None:
     living = Living(plant())
     for _ in range(5):
         assert living.solve_lp(0.5).status == "optimal"
+
+
+def test_interior_point_and_simplex_find_the_same_optimum_and_keep_the_basis_for_later() -> None:
+    on, ids = grid(6), ("l", "g", "b")
+    power = np.array([1.0, 2.0, 3.0, 1.0, 0.5, 2.5])
+    blocks = [load("l", power), generator("g", on, 4.0, np.arange(6) * 10.0), battery("b", on, 1.0, 2.0, 1.0)]
+    total = Rows("total", 0.0, 0.0, injection=group_rows(ids, ids, 6))
+    living = Living(assemble(on, ids, blocks, [total]))
+    interior = living.solve_lp(60.0, interior=True)
+    assert interior.objective == pytest.approx(Living(living.problem).solve_lp(60.0).objective, rel=1e-9)
+    assert living.solve_lp(60.0).objective == pytest.approx(interior.objective, rel=1e-9)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 import scipy.sparse as sp
 
+from dispatch import aggregate
 from dispatch.block import Block, Context, Rows
 from dispatch.exposure import Case, Exposure, Scenarios
 from dispatch.follow.group import Group
@@ -15,9 +16,11 @@ from dispatch.product import Trade
 from dispatch.products import connection_limit, microgrid
 from dispatch.products.energy import deviation_prices
 from dispatch.products.registry import PRODUCTS
+from dispatch.products.reserve import NAME as RESERVE
 from dispatch.registry import KINDS
 from vpp.domain.errors import Fault
 from vpp.domain.network import Network
+from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import REAL_TIME
 from vpp.domain.time import Array
@@ -26,6 +29,8 @@ from vpp.service.situation import GridSide, Situation
 ALL_AT_DEFAULT = "all_devices_at_default"
 PRICE_TAKERS_TOGETHER = "all_price_takers_together"
 UNCURTAILED_MW = 1e-3
+MERGED_FROM = 100
+"""Assets of a kind from which on identical ones are merged; below, each keeps columns of its own."""
 
 
 def context_of(s: Situation) -> Context:
@@ -44,7 +49,7 @@ def kind_blocks(s: Situation) -> tuple[Block, ...]:
     """One block per kind of what this stage decides on."""
     context, decided = context_of(s), s.dispatched
     kinds = dict.fromkeys(a.kind for a in decided)
-    return tuple(KINDS[kind].block([a for a in decided if a.kind == kind], context) for kind in kinds)
+    return tuple(_kind_block(s, kind, [a for a in decided if a.kind == kind], context) for kind in kinds)
 
 
 def blocks(s: Situation) -> list[Block]:
@@ -66,6 +71,27 @@ def groups_of(s: Situation) -> tuple[Group, ...]:
     return tuple(
         Group(c.assets, *limits[c.product](c, s.grid)) for c in s.contracts if c.product in limits and c.assets
     )  # fmt: skip
+
+
+def _kind_block(s: Situation, kind: str, members: Sequence[Asset], context: Context) -> Block:
+    """The block of one kind; in a large fleet what nothing tells apart enters as one.
+
+    Not in real time, where each asset's own target is tracked, and that is not linear in power; nor where reserve
+    is sold or an operator's rule stands, because these see single assets.
+    """
+    single = s.stage.name == REAL_TIME or s.rules is not None or any(c.product == RESERVE for c in s.contracts)
+    if single or len(members) < MERGED_FROM:
+        return KINDS[kind].block(members, context)
+    groups = [frozenset(c.assets) for c in s.calls] + [frozenset(u.assets) for u in s.positions]
+    groups += [frozenset(c.assets) for c in s.contracts]
+
+    def alike(asset: Asset) -> Hashable:
+        if asset.id in s.limits:
+            return asset.id
+        place = asset.site, asset.node, asset.bus, asset.tan_phi, asset.control, asset.notice
+        return place, tuple(asset.id in group for group in groups)
+
+    return aggregate.block(KINDS[kind], members, context, alike)
 
 
 def _given(asset_id: str, mw: Array) -> Block:
