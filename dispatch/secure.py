@@ -91,16 +91,19 @@ def secure_plan(
     problem: Problem, network: Network | None, exposure: Exposure | None, *, deadline_s: float,
     rel_gap: float = 1e-3, max_rounds: int = 8, seed_cuts: Sequence[Cut] = (),
     hint: Mapping[str, Array] | None = None, warm: Warm | None = None,
+    fallback: Mapping[str, Array] | None = None,
 ) -> Secured:  # fmt: skip
     """`solve_secure` with the cut problem and its point, for bids and as the beginning of the next run.
 
     `hint` are commitments (T,) by asset, such as the last plan's, and `warm` is what the last roll left:
-    where their commitment is feasible and lies within `rel_gap` of the bound nothing else is tried.
+    where their commitment is feasible and lies within `rel_gap` of the bound nothing else is tried. `fallback`
+    are commitments that are likely to be secure, not cheap: they come first where time is short.
     """
     if (network is None) != (exposure is None) and network is not None:
         raise ValueError("a network needs an exposure")
     cutting = Cutting(problem, network, exposure)
-    return _Search(cutting, deadline_s, rel_gap, max_rounds, hint or {}, warm).run(seed_cuts)
+    search = _Search(cutting, deadline_s, rel_gap, max_rounds, hint or {}, warm, fallback or {})
+    return search.run(seed_cuts)
 
 
 @dataclass
@@ -113,6 +116,7 @@ class _Search:
     max_rounds: int
     hint: Mapping[str, Array]
     warm: Warm | None
+    fallback: Mapping[str, Array]
     began: float = field(default_factory=time.perf_counter)
     bound: float = -np.inf
     best: Checked | None = None
@@ -129,7 +133,7 @@ class _Search:
                 cutting.living.begin_at(basis)
         point = cutting.check(self._lp())
         if self.left_s < (1 - SHORT_SHARE) * self.deadline_s and cutting.problem.integer.any():
-            self._attempt(self._rolled if self.warm else self._hinted)
+            self._attempt(self._rolled if self.warm else self._hinted if self.hint else self._fallen_back)
         relaxed = self._settled(point)
         basis = cutting.living.basis()
         if cutting.problem.integer.any():
@@ -204,6 +208,8 @@ class _Search:
         if self.cutting.grown.rows > self.relaxed_rows:
             yield self._respond
         yield self._balance
+        if self.best is None or not self.best.settled or self.best.violations:
+            yield self._fallen_back
         yield self._reprice
         yield self._round
         yield self._near
@@ -224,6 +230,9 @@ class _Search:
 
     def _hinted(self) -> Array | None:
         return known_integers(self.cutting.problem, self.hint) if self.hint else None
+
+    def _fallen_back(self) -> Array | None:
+        return known_integers(self.cutting.problem, self.fallback) if self.fallback else None
 
     def _respond(self) -> Array:
         relaxed = self._fresh()

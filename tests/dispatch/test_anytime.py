@@ -69,6 +69,17 @@ def test_where_every_part_is_late_too_the_known_commitment_is_the_plan(monkeypat
     assert found.solution.status == "feasible"
 
 
+@pytest.mark.usefixtures("no_mip")
+def test_a_fallback_is_the_plan_where_nothing_better_was_in_time(monkeypatch: Patch, optimum: float) -> None:
+    monkeypatch.setattr(heuristics, "solve_alone", late)
+    spread = {m: np.roll(HINT[m], 2 * k) for k, m in enumerate(MILLS)}
+    where = exposure([2] * 4, np.zeros((8, 3)))
+    found = secure_plan(coupled(), NET, where, deadline_s=30, rel_gap=0.0, fallback=spread)
+    check_solution(found.problem, found.x, integral=True)
+    assert found.solution.status != "violated"
+    assert found.solution.bound <= optimum + 1e-6
+
+
 def test_without_any_plan_the_reason_is_raised(monkeypatch: Patch) -> None:
     monkeypatch.setattr(Living, "solve_fixed", late)
     with pytest.raises(NotSolved, match="late: the time limit passed"):

@@ -13,7 +13,6 @@ from dispatch.check import check_schedule
 from tests.service.conftest import ISSUED, Make
 from vpp.domain.schedule import DispatchRun
 from vpp.domain.stage import LADDER
-from vpp.service import cascade
 from vpp.service.cli import app
 from vpp.service.knowledge import gather
 from vpp.service.plan import plan_day, plan_report
@@ -64,7 +63,6 @@ def test_with_a_second_for_the_optimum_alone_the_plan_needs_no_mip(make: Make, m
     monkeypatch.setattr(heuristics, "solve_alone", late)
     monkeypatch.setattr(Living, "solve_mip", late)
     monkeypatch.setattr(Living, "solve_near", late)
-    monkeypatch.setattr(cascade, "SHORT", cascade.SHORT * 100)
     system = make(ISSUED)
     report = plan_report(*plan_day(system, ISSUED, True, 60.0))
     assert report["level"] == "optimal", report["reason"]

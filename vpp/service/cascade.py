@@ -13,7 +13,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
 
 import numpy as np
 
@@ -36,7 +35,6 @@ from vpp.service.situation import Situation
 log = logging.getLogger(__name__)
 GAP = {"day_ahead": 1e-2, "intraday": 3e-2}
 MAX_ROUNDS = 12
-SHORT = timedelta(seconds=6)
 BROKEN = (VppError, ArithmeticError, RuntimeError, ValueError, LookupError, TypeError)
 UNCERTIFIED = Certificate("violated", "none", 0, float("nan"), None, {}, ())
 Made = tuple[Schedule, Solution | None]
@@ -166,7 +164,8 @@ def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True, warm: 
     deadline_s = s.stage.deadline.total_seconds() - build
     secured = secure_plan(
         problem, network, exposure,
-        deadline_s=deadline_s, rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS, hint=_known_commitment(s), warm=warm,
+        deadline_s=deadline_s, rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS,
+        hint=_last_commitment(s), warm=warm, fallback=_own_commitment(s),
     )  # fmt: skip
     wall = dict(secured.solution.wall_s)
     wall["build"] = wall.get("build", 0.0) + build
@@ -183,18 +182,19 @@ def plan_prices(s: Situation, secured: Secured, exposure: Exposure | None) -> Pr
     )  # fmt: skip
 
 
-def _known_commitment(s: Situation) -> Mapping[str, Array]:
-    """The last plan's on/off over this grid where it covers all of it; else, where time is short, the devices' own,
-    which the network carries (see the contingency `all_devices_at_default`).
-    """
+def _last_commitment(s: Situation) -> Mapping[str, Array]:
+    """The last plan's on/off over this grid where it covers all of it."""
     if s.last is None or s.last.grid.end < s.grid.end or s.last.grid.start > s.grid.start:
-        if s.stage.deadline > SHORT:
-            return {}
-        with suppress(*BROKEN):
-            return device_default(s.dispatched, s.states, s.inputs, s.grid).commitment
         return {}
     at = [s.last.grid.index_of(t) for t in s.grid.starts]
     return {asset: np.asarray(on)[at] for asset, on in s.last.commitment.items()}
+
+
+def _own_commitment(s: Situation) -> Mapping[str, Array]:
+    """What the devices do on their own, which the network carries (see the case `all_devices_at_default`)."""
+    with suppress(*BROKEN):
+        return device_default(s.dispatched, s.states, s.inputs, s.grid).commitment
+    return {}
 
 
 def _judged(
