@@ -1,18 +1,15 @@
 """Solve, check by AC power flow, cut, solve again, until the plan is clean in every case.
 
-Cuts settle on the relaxation; the MIP is solved with them; afterwards the commitment stays and an LP
-repairs the plan, and only where that leaves a limit exceeded the MIP is asked again. A cut is
+Cuts settle on the living relaxation (see `cut_pool`). Plans come from cheap to dear: known commitments, best
+responses to the relaxation's prices and then to the plan's own, guided rounding (see `heuristics`), the MIP
+near the relaxation and the incumbent, the whole MIP; the first plan within `rel_gap` of the bound ends the
+search. Each commitment becomes a plan by an LP with its integers fixed, which repairs what the AC check finds
+by further cuts. So cuts settle while the gap is still wide, and the dear steps, which close it, know them
+all. Where a good plan was early (a tenth of the deadline), one more round of responses may improve it.
 
-    sum_i keep[i] (dp[bus_i] + tan_phi_i dq[bus_i]) p_i[t] - excess <= limit - background - fixed parts,
-
-divided by its largest coefficient, so that `excess` is in MW of the asset that acts best. Its price
-lies above every economic value, so a limit is exceeded only where nothing of ours can keep it; the
-plan is then the one that exceeds least and its status "violated". An element cut for a third time at
-the same step is cut deeper by a share of what the linearisation missed, at most by 0.2 %; cuts are in
-percent of a rating or of nominal voltage.
-
-Cuts keep a margin of 1 % of a rating and 0.1 % of nominal voltage, so that the minutes inside a
-quarter, whose mean is planned, stay inside the limits too.
+The bound is the best of the relaxation's, the Lagrangian one of the best responses and the MIP's. At the
+deadline the best plan known is returned with it: fewest limits exceeded first, then least cost. The plan
+that exceeds a limit nothing of ours can keep is the one that exceeds least; its status is "violated".
 
 Lazy security as a method: A. S. Xavier et al., Transmission constraint filtering in large-scale
 security-constrained unit commitment, IEEE Trans. Power Syst. 34 (2019).
@@ -21,43 +18,58 @@ security-constrained unit commitment, IEEE Trans. Power Syst. 34 (2019).
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
-import scipy.sparse as sp
 
-from dispatch.block import Block, Columns, Rows
+from dispatch.cut_pool import MARGIN_LOADING_PCT, SMALL, cut_rows
+from dispatch.cutting import Checked, Cutting
 from dispatch.exposure import Case, Exposure, Scenarios, bus_injection
-from dispatch.problem import Problem, cost_terms, groups, injection, read_schedule
-from dispatch.solvers.highs_door import Living, Raw
+from dispatch.heuristics import balanced_responses, best_responses, guided_rounding, known_integers, repriced_responses
+from dispatch.parts import Part, integer_parts
+from dispatch.problem import Problem, cost_terms, read_schedule
+from dispatch.solvers.highs_door import Basis, Raw
+from dispatch.warm import Warm, basis_on, cuts_on, plan_basis_on, plan_on
 from vpp.domain.errors import NotSolved
-from vpp.domain.network import Cut, Flow, Network, Violation
+from vpp.domain.network import Cut, Network
 from vpp.domain.schedule import Solution
-from vpp.domain.time import Array, TimeGrid
+from vpp.domain.time import Array
 
-__all__ = ["Case", "Exposure", "Scenarios", "Secured", "bus_injection", "secure_plan", "solve_secure"]
+__all__ = [
+    "Case", "Exposure", "MARGIN_LOADING_PCT", "Scenarios", "Secured", "bus_injection", "cut_rows", "secure_plan",
+    "solve_secure",
+]  # fmt: skip
 
-EXCESS_EUR_PER_MWH = 20_000.0
-EXCESS_MW = 1e-6
-NEAR_PCT = 97.0
-MARGIN_LOADING_PCT, MARGIN_VOLTAGE_PCT = 1.0, 0.1
-DEEPER, DEEPEST_PCT = 0.25, 0.2
-SETTLE_SHARE, FIRST_MIP_SHARE = 0.4, 0.6
-SMALL = 1e-7
+SHORT_SHARE, SETTLE_SHARE = 0.1, 0.4
+RESPOND_SHARE, ROUND_SHARE, NEAR_SHARE, WHOLE_SHARE = 0.5, 0.3, 0.4, 0.7
+PART_OF_GAP, TIGHT_GAP = 0.5, 5e-3
+POLISH_SHARE, FINISHED = 0.1, 0.1
+GRACE_S = 1.0
+Propose = Callable[[], Array | None]
 
 
 @dataclass(frozen=True)
 class Secured:
-    """A solution, and the problem with its cuts at which `x` was found; `row_duals` (rows,) where there are any."""
+    """A solution, and the problem with its cuts at which `x` was found; `row_duals` (rows,) where there are any and
+    every cut is a row over injections. The rest is for `warm`.
+    """
 
     solution: Solution
     problem: Problem
     x: Array
     cuts: tuple[Cut, ...]
     row_duals: Array | None = None
+    basis: Basis | None = None
+    plan_basis: Basis | None = None
+    tight: tuple[Cut, ...] = ()
+    cases: tuple[str, ...] = ("expected",)
+
+    @property
+    def warm(self) -> Warm:
+        """What the next roll may begin with."""
+        return Warm(self.problem, self.x, self.basis, self.tight, self.cases, self.plan_basis)
 
 
 def solve_secure(
@@ -78,286 +90,248 @@ def solve_secure(
 def secure_plan(
     problem: Problem, network: Network | None, exposure: Exposure | None, *, deadline_s: float,
     rel_gap: float = 1e-3, max_rounds: int = 8, seed_cuts: Sequence[Cut] = (),
-    hint: Mapping[str, Array] | None = None,
+    hint: Mapping[str, Array] | None = None, warm: Warm | None = None,
+    fallback: Mapping[str, Array] | None = None,
 ) -> Secured:  # fmt: skip
-    """`solve_secure` with the cut problem and its point, for bids and as seeds of the next run.
+    """`solve_secure` with the cut problem and its point, for bids and as the beginning of the next run.
 
-    `hint` are commitments (T,) by asset, such as the last plan's: where they are feasible and lie
-    within `rel_gap` of the bound there is no need for a MIP.
+    `hint` are commitments (T,) by asset, such as the last plan's, and `warm` is what the last roll left:
+    where their commitment is feasible and lies within `rel_gap` of the bound nothing else is tried. `fallback`
+    are commitments that are likely to be secure, not cheap: they come first where time is short.
     """
     if (network is None) != (exposure is None) and network is not None:
         raise ValueError("a network needs an exposure")
-    return _Loop(problem, network, exposure, deadline_s, rel_gap, max_rounds, hint or {}).run(seed_cuts)
+    cutting = Cutting(problem, network, exposure)
+    search = _Search(cutting, deadline_s, rel_gap, max_rounds, hint or {}, warm, fallback or {})
+    return search.run(seed_cuts)
 
 
 @dataclass
-class _Found:
-    """What one AC check of a plan found."""
+class _Search:
+    """The best plan so far and its bound, and where the next one comes from."""
 
-    violations: list[Violation]
-    flow: Flow | None
-
-    @property
-    def excess(self) -> float:
-        return sum(v.excess for v in self.violations)
-
-
-@dataclass
-class _Loop:
-    problem: Problem
-    network: Network | None
-    exposure: Exposure | None
+    cutting: Cutting
     deadline_s: float
     rel_gap: float
     max_rounds: int
-    hint: Mapping[str, Array] = field(default_factory=dict)
+    hint: Mapping[str, Array]
+    warm: Warm | None
+    fallback: Mapping[str, Array]
     began: float = field(default_factory=time.perf_counter)
-    wall_s: dict[str, float] = field(default_factory=dict)
-    cuts: list[Cut] = field(default_factory=list)
-    repeats: Counter[tuple[str, int, str]] = field(default_factory=Counter)
-    helpless: set[tuple[str, int, str]] = field(default_factory=set)
-    rounds: int = 0
     bound: float = -np.inf
+    best: Checked | None = None
+    answers: Array | None = None
+    plan_basis: Basis | None = None
 
     def run(self, seed_cuts: Sequence[Cut]) -> Secured:
-        with self._timed("build"):
-            self.living = Living(self.problem)
-            self._seed(seed_cuts)
-        before, relaxed = self._settle()
-        raw, found = self._commit() if self.problem.integer.any() else relaxed
-        return self._secured(raw, found, before)
+        cutting = self.cutting
+        with cutting.timed("build"):
+            grid, cases = cutting.problem.grid, cutting.exposure.names if cutting.exposure else ()
+            cutting.begin([*seed_cuts, *(cuts_on(self.warm, grid, cases) if self.warm else ())])
+            basis = basis_on(self.warm, cutting.grown) if self.warm else None
+            if basis is not None:
+                cutting.living.begin_at(basis)
+        point = cutting.check(self._lp())
+        if self.left_s < (1 - SHORT_SHARE) * self.deadline_s and cutting.problem.integer.any():
+            self._attempt(self._rolled if self.warm else self._hinted if self.hint else self._fallen_back)
+        relaxed = self._settled(point)
+        basis = cutting.living.basis()
+        if cutting.problem.integer.any():
+            self._commit()
+        else:
+            self.best = relaxed
+        return self._secured(len(point.violations), basis)
+
+    @cached_property
+    def parts(self) -> list[Part]:
+        return integer_parts(self.cutting.problem)
 
     @property
     def left_s(self) -> float:
         return self.deadline_s - (time.perf_counter() - self.began)
 
-    def _timed(self, what: str) -> _Timer:
-        return _Timer(self.wall_s, what)
-
-    def _settle(self) -> tuple[int, tuple[Raw, _Found]]:
-        """The number of violations before any cut, then the relaxation with cuts and what is left of them."""
-        raw = self._lp()
-        found = self._check(raw)
-        before = len(found.violations)
-        best = raw, found
+    def _settled(self, point: Checked) -> Checked:
+        """The relaxation with cuts, from its first `point`."""
+        best = point
         for _ in range(self.max_rounds):
-            spent = self.left_s < (1 - SETTLE_SHARE) * self.deadline_s and self.problem.integer.any()
-            if not found.violations or spent or self.left_s <= 0 or not self._cut(found, raw):
+            spent = self.left_s < (1 - SETTLE_SHARE) * self.deadline_s and self.cutting.problem.integer.any()
+            if not point.violations or spent or self.left_s <= 0 or not self.cutting.cut(point):
                 break
-            raw = self._lp()
-            found = self._check(raw)
-            best = min(best, (raw, found), key=lambda b: b[1].excess)
-        return before, best
-
-    def _lp(self) -> Raw:
-        with self._timed("solve"):
-            raw = self.living.solve_lp(self.left_s)
-        self.bound = max(self.bound, raw.objective)
-        return raw
-
-    def _commit(self) -> tuple[Raw, _Found]:
-        """The MIP, then repairs by LP with its commitment; the MIP again where a limit stays exceeded."""
-        plan = self._mip(FIRST_MIP_SHARE * self.left_s)
-        found = self._check(plan)
-        best = plan, found
-        for _ in range(self.max_rounds):
-            if not found.violations or self.left_s <= 0 or not self._cut(found, plan):
-                break
-            try:
-                with self._timed("solve"):
-                    plan = self.living.solve_fixed(plan.x, self.left_s)
-                if self._exceeded(plan.x).any() and not self._exceeded(best[0].x).any():
-                    plan = self._mip(self.left_s / 2)
-            except NotSolved:
-                break
-            found = self._check(plan)
-            best = min((plan, found), best, key=lambda b: b[1].excess)
+            point = self.cutting.check(self._lp())
+            best = min(best, point, key=lambda p: p.excess)
         return best
 
-    def _mip(self, deadline_s: float) -> Raw:
-        """A plan with its commitments, with duals: the hint if it is good enough, else the better of the
-        hint and the MIP near the relaxation, and without a hint the whole MIP where the gap stays too wide.
-        """
-        until = self.left_s - deadline_s
-        relaxed = self._lp()
-        with self._timed("solve"):
-            best = hinted = self._hinted()
-            if best is not None and self._gap(best.objective) <= self.rel_gap:
-                return best
-            with suppress(NotSolved):
-                share = deadline_s / (3 if hinted else 2)
-                best = _better(best, self.living.solve_near(relaxed.x, share, self.rel_gap / 2))
-            if best is None or (hinted is None and self._gap(best.objective) > self.rel_gap):
-                try:
-                    raw = self.living.solve_mip(self.left_s - until, self.rel_gap, best.x if best else None)
-                    self.bound = max(self.bound, raw.bound)
-                    best = _better(best, raw)
-                except NotSolved:
-                    if best is None:
-                        raise
-            return self.living.solve_fixed(best.x, max(self.left_s, 1.0))
+    def _lp(self) -> Raw:
+        """The relaxation with every cut known; raises the bound."""
+        with self.cutting.timed("solve"):
+            self.relaxed = self.cutting.living.solve_lp(self.left_s)
+        self.relaxed_rows = self.cutting.grown.rows
+        self.bound = max(self.bound, self.relaxed.objective)
+        return self.relaxed
 
-    def _hinted(self) -> Raw | None:
-        """The LP with the hinted commitments, None where there are none or they do not fit."""
-        x = hinted_integers(self.problem, self.hint)
-        if x is None:
-            return None
+    def _fresh(self) -> Raw:
+        return self._lp() if self.cutting.grown.rows > self.relaxed_rows else self.relaxed
+
+    def _commit(self) -> None:
+        """Plans from cheap to dear until one is good enough. Raises NotSolved where there is none at all."""
+        why: NotSolved | None = None
+        for propose in self._proposals():
+            if self._done or self.left_s <= 0:
+                break
+            why = self._attempt(propose) or why
+        if self.best is None:
+            raise why or NotSolved("late: no time was left for a plan")
+        if self._done and self.left_s > (1 - POLISH_SHARE) * self.deadline_s:
+            self._attempt(self._reprice)
+
+    def _attempt(self, propose: Propose) -> NotSolved | None:
+        """Tries a commitment, if there is one; why it failed."""
         try:
-            return self.living.solve_fixed(x, max(self.left_s, 1.0))
-        except NotSolved:
+            x = propose()
+            if x is not None:
+                self._try(x)
+        except NotSolved as why:
+            return why
+        return None
+
+    @property
+    def _done(self) -> bool:
+        """Whether the best plan is final and within the gap."""
+        best = self.best
+        return best is not None and best.settled and self._gap(best.raw.objective) <= self.rel_gap + SMALL
+
+    def _proposals(self) -> Iterator[Propose]:
+        """Where the next commitment may come from. Each knows the cuts found by those before it."""
+        yield self._rolled
+        yield self._hinted
+        yield self._respond
+        if self.cutting.grown.rows > self.relaxed_rows:
+            yield self._respond
+        yield self._balance
+        if self.best is None or not self.best.settled or self.best.violations:
+            yield self._fallen_back
+        yield self._reprice
+        yield self._round
+        yield self._near
+        for _ in range(self.max_rounds + 1):
+            rows = self.cutting.grown.rows
+            yield self._whole
+            if self.cutting.grown.rows == rows:
+                return
+
+    def _rolled(self) -> Array | None:
+        """The last roll's plan, and the living LP at its basis."""
+        x = plan_on(self.warm, self.cutting.grown) if self.warm else None
+        if x is not None and self.warm is not None:
+            basis = plan_basis_on(self.warm, self.cutting.grown)
+            if basis is not None:
+                self.cutting.living.begin_at(basis)
+        return x
+
+    def _hinted(self) -> Array | None:
+        return known_integers(self.cutting.problem, self.hint) if self.hint else None
+
+    def _fallen_back(self) -> Array | None:
+        return known_integers(self.cutting.problem, self.fallback) if self.fallback else None
+
+    def _respond(self) -> Array:
+        relaxed = self._fresh()
+        with self.cutting.timed("solve"):
+            answers = best_responses(
+                self.cutting.grown, self.parts, relaxed, RESPOND_SHARE * self.left_s,
+                self._part_gap, self._known,
+            )  # fmt: skip
+        self.bound = max(self.bound, relaxed.objective + answers.gain)
+        self.answers = answers.x
+        return answers.x
+
+    def _balance(self) -> Array | None:
+        if self.answers is None:
             return None
+        relaxed = self._fresh()
+        with self.cutting.timed("solve"):
+            x = balanced_responses(
+                self.cutting.grown, self.parts, relaxed, self.cutting.padded(self.answers),
+                RESPOND_SHARE * self.left_s, PART_OF_GAP * self._allowed,
+            )  # fmt: skip
+        return None if np.array_equal(x[: len(self.answers)], self.answers) else x
+
+    def _reprice(self) -> Array | None:
+        if self.best is None or self._gap(self.best.raw.objective) <= FINISHED * self.rel_gap:
+            return None
+        relaxed, plan = self._fresh(), self.best.raw
+        with self.cutting.timed("solve"):
+            return repriced_responses(
+                self.cutting.grown, self.parts, relaxed, plan, RESPOND_SHARE * self.left_s,
+                PART_OF_GAP * self._allowed,
+            )  # fmt: skip
+
+    @property
+    def _part_gap(self) -> float:
+        """What the answers may miss in sum, in money: less where a plan is known and only its bound is missing."""
+        tight = self._allowed * min(1.0, TIGHT_GAP / max(self.rel_gap, SMALL)) if self.best else self._allowed
+        return PART_OF_GAP * tight
+
+    @property
+    def _allowed(self) -> float:
+        """The gap asked for, in money."""
+        return self.rel_gap * max(1.0, abs(self.relaxed.objective))
+
+    def _round(self) -> Array:
+        relaxed = self._fresh()
+        with self.cutting.timed("solve"):
+            return guided_rounding(
+                self.cutting.grown, self.parts, relaxed.x, ROUND_SHARE * self.left_s, self._known
+            )  # fmt: skip
+
+    def _near(self) -> Array:
+        relaxed, living = self._fresh(), self.cutting.living
+        with self.cutting.timed("solve"):
+            return living.solve_near(relaxed.x, NEAR_SHARE * self.left_s, self.rel_gap / 2, start=self._known).x
+
+    def _whole(self) -> Array:
+        share = WHOLE_SHARE if self.cutting.network is not None else 1.0
+        with self.cutting.timed("solve"):
+            raw = self.cutting.living.solve_mip(share * self.left_s, self.rel_gap, self._known)
+        self.bound = max(self.bound, raw.bound)
+        return raw.x
+
+    @property
+    def _known(self) -> Array | None:
+        """The best plan so far on today's columns."""
+        return self.cutting.padded(self.best.raw.x) if self.best else None
+
+    def _try(self, x: Array) -> None:
+        """The plan of a commitment, repaired by cuts as far as time and its commitment allow."""
+        for _ in range(self.max_rounds + 1):
+            with self.cutting.timed("solve"):
+                raw = self.cutting.living.solve_fixed(x, max(self.left_s, GRACE_S if self.best is None else 0.0))
+            basis, exceeds = self.cutting.living.basis(), self.cutting.exceeded(raw.x).any()
+            point = self.cutting.check(raw)
+            cut = bool(point.violations) and self.left_s > 0 and self.cutting.cut(point)
+            point = replace(point, settled=not cut)
+            if self.best is None or point.rank < self.best.rank:
+                self.best, self.plan_basis = point, basis
+            if not cut or exceeds:
+                return
 
     def _gap(self, objective: float) -> float:
         return (objective - min(self.bound, objective)) / max(1.0, abs(objective))
 
-    def _check(self, raw: Raw) -> _Found:
-        if self.network is None or self.exposure is None:
-            return _Found([], None)
-        with self._timed("ac"):
-            p, q = bus_injection(self.exposure, injection(self.problem, raw.x))
-            flow = self.network.flow(self.problem.grid, p, q)
-            return _Found(self.network.violations(flow, self.exposure.names), flow)
-
-    def _cut(self, found: _Found, raw: Raw) -> bool:
-        """Adds cuts against `found`; false where none can help."""
-        if self.network is None or self.exposure is None or found.flow is None:
-            return False
-        with self._timed("ac"):
-            cuts = self.network.cuts(found.flow, near_pct=NEAR_PCT)
-        with self._timed("build"):
-            names = self.exposure.names
-            deeper = [c for c in (self._deepened(c, found.flow, names) for c in cuts) if c is not None]
-            self.repeats.update({_key(c, names) for c in deeper})
-            block, kept = cut_block(f"cuts {self.rounds + 1}", deeper, self.exposure, self.problem.grid)
-            self.helpless |= {_key(c, names) for c in deeper} - {_key(c, names) for c in kept}
-            hopeless = self.helpless | self._exceeded_keys(raw.x, names)
-            if not kept or all((v.element, v.step, v.case) in hopeless for v in found.violations):
-                return False
-            self._add(block, kept)
-        self.rounds += 1
-        return True
-
-    def _deepened(self, cut: Cut, flow: Flow, names: Sequence[str]) -> Cut | None:
-        """The cut, deeper from its element's third one at the step on; None where it is known and kept."""
-        margin = MARGIN_VOLTAGE_PCT if cut.element.startswith("bus") else MARGIN_LOADING_PCT
-        cut = replace(cut, limit=cut.limit - margin)
-        p, q = flow.p_mw[cut.case, cut.step], flow.q_mvar[cut.case, cut.step]
-        missed = float(cut.dp @ p + cut.dq @ q) - cut.limit
-        before = self.repeats[_key(cut, names)]
-        if missed <= 0:
-            return None if before else cut
-        return replace(cut, limit=cut.limit - min(DEEPEST_PCT, missed * DEEPER * max(0, before - 1)))
-
-    def _seed(self, cuts: Sequence[Cut]) -> None:
-        if self.exposure is not None:
-            block, kept = cut_block("cuts 0", cuts, self.exposure, self.problem.grid)
-            self._add(block, kept)
-
-    def _add(self, block: Block, kept: Sequence[Cut]) -> None:
-        if kept:
-            self.living.add_block(block)
-            self.cuts += kept
-
-    def _exceeded(self, x: Array) -> Array:
-        """Excess (cuts known at x,) in MW."""
-        excess = x[self.problem.columns :]
-        return excess * (excess > EXCESS_MW)
-
-    def _exceeded_keys(self, x: Array, names: Sequence[str]) -> set[tuple[str, int, str]]:
-        return {_key(c, names) for c, excess in zip(self.cuts, self._exceeded(x), strict=False) if excess}
-
-    def _secured(self, raw: Raw, found: _Found, violations_first: int) -> Secured:
-        count = len(self.problem.asset_ids)
-        tan_phi = self.exposure.tan_phi if self.exposure else np.zeros(count)
-        bound = min(self.bound, raw.objective)
-        status = (
-            "violated"
-            if found.violations
-            else "optimal"
-            if self._gap(raw.objective) <= self.rel_gap + SMALL
-            else "feasible"
-        )
-        grown = self.living.problem
-        x = np.concatenate([raw.x, np.zeros(grown.columns - len(raw.x))])
-        duals = (
-            None
-            if raw.row_duals is None
-            else np.concatenate([raw.row_duals, np.zeros(grown.rows - len(raw.row_duals))])
-        )
-        wall = {name: self.wall_s.get(name, 0.0) for name in ("build", "solve", "ac")}
+    def _secured(self, violations_first: int, basis: Basis | None) -> Secured:
+        assert self.best is not None
+        raw, cutting, grown = self.best.raw, self.cutting, self.cutting.grown
+        tan_phi = cutting.exposure.tan_phi if cutting.exposure else np.zeros(len(grown.asset_ids))
+        within = self._gap(raw.objective) <= self.rel_gap + SMALL
+        status = "violated" if self.best.violations else "optimal" if within else "feasible"
+        x, duals = cutting.padded(raw.x), raw.row_duals
+        if duals is not None:
+            duals = np.concatenate([duals, np.zeros(grown.rows - len(duals))])
+        wall = {name: cutting.wall_s.get(name, 0.0) for name in ("build", "solve", "ac")}
         solution = Solution(
-            read_schedule(grown, x, duals, tan_phi), raw.objective, bound, status, cost_terms(grown, x),
-            self.rounds, violations_first, wall,
+            read_schedule(grown, x, duals, tan_phi), raw.objective, min(self.bound, raw.objective), status,
+            cost_terms(grown, x), cutting.rounds, violations_first, wall,
         )  # fmt: skip
-        return Secured(solution, grown, x, tuple(self.cuts), duals)
-
-
-def _better(one: Raw | None, other: Raw) -> Raw:
-    return other if one is None or other.objective < one.objective else one
-
-
-def hinted_integers(problem: Problem, hint: Mapping[str, Array]) -> Array | None:
-    """Columns with the integers at the hinted commitments, inside their bounds; None where one is missing."""
-    x = np.zeros(problem.columns)
-    for block, first in zip(problem.blocks, problem.column_start, strict=True):
-        if block.hinted is not None:
-            mine = block.hinted(hint)
-            if mine is None:
-                return None
-            x[first : first + mine.size] = mine
-            continue
-        for group, start in groups(block, first):
-            if not group.integer:
-                continue
-            if group.shape != (len(block.assets), problem.grid.n) or not set(block.assets) <= hint.keys():
-                return None
-            x[start : start + group.size] = np.concatenate([hint[a] for a in block.assets])
-    return np.clip(np.round(x), problem.lower, problem.upper)
-
-
-class _Timer:
-    """Adds the wall time of its body to an account."""
-
-    def __init__(self, account: dict[str, float], name: str) -> None:
-        self.account, self.name = account, name
-
-    def __enter__(self) -> None:
-        self.began = time.perf_counter()
-
-    def __exit__(self, *_: object) -> None:
-        self.account[self.name] = self.account.get(self.name, 0.0) + time.perf_counter() - self.began
-
-
-def _key(cut: Cut, names: Sequence[str]) -> tuple[str, int, str]:
-    return cut.element, cut.step, names[cut.case]
-
-
-def cut_block(name: str, cuts: Sequence[Cut], exposure: Exposure, grid: TimeGrid) -> tuple[Block, list[Cut]]:
-    """The rows of `cuts` over injections with a priced excess, and the cuts that an asset of ours can act on."""
-    matrix, rhs, kept = cut_rows(cuts, exposure, grid)
-    price = EXCESS_EUR_PER_MWH * grid.hours[np.array([c.step for c in kept], dtype=np.int64)]
-    columns = Columns("excess_mw", (1, len(kept)), cost=price, term="network")
-    own = sp.csr_array(-sp.eye_array(len(kept)))
-    return Block(name, (columns,), (Rows("cuts", -np.inf, rhs, own=own, injection=matrix),)), kept
-
-
-def cut_rows(cuts: Sequence[Cut], exposure: Exposure, grid: TimeGrid) -> tuple[sp.csr_array, Array, list[Cut]]:
-    """Coefficients (m, N*T) with a largest of one, right sides (m,); cuts nobody acts on are left out."""
-    size = exposure.incidence.shape[0]
-    if not cuts:
-        return sp.csr_array((0, size * grid.n)), np.empty(0), []
-    cases, step = exposure.all_cases, np.array([c.step for c in cuts], dtype=np.int64)
-    dp, dq = np.stack([c.dp for c in cuts]), np.stack([c.dq for c in cuts])
-    effect = dp @ exposure.incidence.T + (dq @ exposure.incidence.T) * exposure.tan_phi
-    keep = np.stack([cases[c.case].keep[:, c.step] for c in cuts])
-    fixed = np.stack([cases[c.case].fixed_mw[:, c.step] for c in cuts])
-    background = (dp * exposure.p_background_mw[step]).sum(1) + (dq * exposure.q_background_mvar[step]).sum(1)
-    rhs = np.array([c.limit for c in cuts]) - background - np.where(keep, 0.0, effect * fixed).sum(1)
-    coefficient = np.where(keep, effect, 0.0)
-    scale = np.abs(coefficient).max(axis=1, initial=0.0)
-    acts = np.flatnonzero(scale > SMALL * np.maximum(1.0, np.abs(dp).max(axis=1)))
-    scaled = coefficient[acts] / scale[acts, None]
-    row, asset = np.nonzero(np.abs(scaled) > SMALL)
-    at = row, asset * grid.n + step[acts][row]
-    matrix = sp.csr_array((scaled[row, asset], at), shape=(len(acts), size * grid.n))
-    return matrix, rhs[acts] / scale[acts], [cuts[i] for i in acts.tolist()]
+        tight, pool = cutting.tight(self.best), cutting.pool
+        told = duals if cutting.groups is None else None
+        return Secured(solution, grown, x, tuple(pool.cuts), told, basis, self.plan_basis, tight, tuple(pool.names))

@@ -1,10 +1,11 @@
 """HiGHS, directly: the road of every production run.
 
-Cuts settle on a living LP, which keeps its basis when rows are added; the MIP is a fresh instance with
-the rows of that moment. HiGHS counts `time_limit` over the life of an instance, so it is set to the
-time already run plus what remains. A first plan comes from the MIP near the relaxation: integers that
-the relaxation settles for some steps around are taken from it. A solution is used only after its
-status and after it was checked against the bounds, the rows and integrality: anything else is NotSolved.
+Cuts settle on a living LP, which keeps its basis when rows are added and may begin at the basis of an
+earlier problem; the MIP is a fresh instance with the rows of that moment. HiGHS counts `time_limit` over
+the life of an instance, so it is set to the time already run plus what remains. A first plan comes from
+the MIP near the relaxation: integers that the relaxation settles for some steps around are taken from it.
+A solution is used only after its status and after it was checked against the bounds, the rows and
+integrality: anything else is NotSolved.
 
 E. Danna, E. Rothberg, C. Le Pape, Exploring relaxation induced neighborhoods, Math. Prog. 102 (2005);
 Q. Huangfu, J. A. J. Hall, Parallelizing the dual revised simplex method, Math. Prog. Comp. 10 (2018).
@@ -38,6 +39,7 @@ FEASIBLE: Final = 2
 NEAR_STEPS: Final = 3
 INTEGRAL: Final = 1e-6
 HEURISTIC_EFFORT: Final = 0.05
+SMALLEST_GAP: Final = 1e-6
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,23 @@ class Raw:
     status: str
 
 
+@dataclass(frozen=True)
+class Basis:
+    """Status of columns and rows at a vertex: one of LOWER, BASIC, UPPER, FREE each."""
+
+    columns: NDArray[np.int8]
+    rows: NDArray[np.int8]
+
+
+LOWER, BASIC, UPPER, FREE = (
+    int(s)
+    for s in (
+        highspy.HighsBasisStatus.kLower, highspy.HighsBasisStatus.kBasic,
+        highspy.HighsBasisStatus.kUpper, highspy.HighsBasisStatus.kZero,
+    )
+)  # fmt: skip
+
+
 class Living:
     """A problem whose LP relaxation stays warm while rows and blocks are added."""
 
@@ -61,6 +80,22 @@ class Living:
         self.problem = problem
         self._integers = np.flatnonzero(problem.integer).astype(np.int32)
         self._lp = _loaded(problem, integral=False)
+
+    def basis(self) -> Basis | None:
+        """The basis of the last LP; None where there is none."""
+        found = self._lp.getBasis()
+        if not found.valid:
+            return None
+        return Basis(*(np.fromiter(map(int, s), np.int8, len(s)) for s in (found.col_status, found.row_status)))
+
+    def begin_at(self, basis: Basis) -> None:
+        """Where the next LP begins; it need not be a basis of this problem, HiGHS makes it one."""
+        given = highspy.HighsBasis()
+        status = {int(s): s for s in highspy.HighsBasisStatus.__members__.values()}
+        given.col_status = [status[int(k)] for k in basis.columns]
+        given.row_status = [status[int(k)] for k in basis.rows]
+        given.valid, given.alien = True, True
+        _done(self._lp.setBasis(given))
 
     def add_rows(self, rows: Sequence[Rows] | Rows) -> None:
         """Further rows over injections, or over all columns (`own`)."""
@@ -129,25 +164,27 @@ class Living:
         """The problem with integers, `start` as a first incumbent. Raises Infeasible or NotSolved."""
         if not len(self._integers):
             return self.solve_lp(deadline_s)
-        highs = _loaded(self.problem, integral=True)
-        if start is not None:
-            values = np.round(np.asarray(start, dtype=float)[self._integers])
-            highs.setSolution(len(values), self._integers, values)
-        return self._integral(highs, deadline_s, rel_gap)
+        return solve_alone(self.problem, deadline_s, rel_gap=rel_gap, start=start)
 
-    def solve_near(self, relaxed: Array, deadline_s: float, rel_gap: float, steps: int = NEAR_STEPS) -> Raw:
+    def solve_near(
+        self, relaxed: Array, deadline_s: float, rel_gap: float, steps: int = NEAR_STEPS, start: Array | None = None
+    ) -> Raw:
         """The problem with every integer fixed that the relaxation settles, and its neighbours in time too.
 
-        What stays free is within `steps` of a fractional value. The plan is feasible for the whole
-        problem; its `bound` is -inf. Raises Infeasible or NotSolved.
+        What stays free is within `steps` of a fractional value, or differs from the incumbent `start`.
+        The plan is feasible for the whole problem; its `bound` is -inf. Raises Infeasible or NotSolved.
         """
         settled = _settled(self.problem, relaxed, steps)
+        if start is not None:
+            settled = settled[np.abs(start[settled] - relaxed[settled]) < 0.5]
         values = np.round(relaxed[settled])
         highs = _loaded(self.problem, integral=True)
         highs.setOptionValue("mip_root_presolve_only", True)
         if len(values):
             _done(highs.changeColsBounds(len(values), settled, values, values))
-        return replace(self._integral(highs, deadline_s, rel_gap), bound=-np.inf)
+        _offer(highs, self.problem, start)
+        highs.setOptionValue("mip_rel_gap", rel_gap)
+        return replace(_integral(highs, self.problem, deadline_s), bound=-np.inf)
 
     def solve_held(
         self, held: Ints, values: Array, deadline_s: float, rel_gap: float, start: Array | None = None,
@@ -162,21 +199,37 @@ class Living:
         highs.setOptionValue("mip_heuristic_effort", heuristic_effort)
         if len(held):
             _done(highs.changeColsBounds(len(held), np.asarray(held, dtype=np.int32), values, values))
-        if start is not None:
-            at = np.round(np.asarray(start, dtype=float)[self._integers])
-            highs.setSolution(len(at), self._integers, at)
-        return self._integral(highs, deadline_s, rel_gap)
-
-    def _integral(self, highs: Any, deadline_s: float, rel_gap: float) -> Raw:
+        _offer(highs, self.problem, start)
         highs.setOptionValue("mip_rel_gap", rel_gap)
-        status, info = _run(highs, deadline_s), highs.getInfo()
-        late = status == highspy.HighsModelStatus.kTimeLimit
-        if status != highspy.HighsModelStatus.kOptimal and not (late and info.primal_solution_status == FEASIBLE):
-            _refuse(status)
-        x = np.array(highs.getSolution().col_value)
-        check_solution(self.problem, x, integral=True)
-        objective, bound = float(info.objective_function_value), float(info.mip_dual_bound)
-        return Raw(x, None, objective, min(bound, objective), "time_limit" if late else "optimal")
+        return _integral(highs, self.problem, deadline_s)
+
+
+def solve_alone(
+    problem: Problem, deadline_s: float, *, rel_gap: float = 0.0, abs_gap: float = 0.0, start: Array | None = None
+) -> Raw:
+    """A problem with integers in an instance of its own, to either gap. Raises Infeasible or NotSolved."""
+    highs = _loaded(problem, integral=True)
+    _offer(highs, problem, start)
+    highs.setOptionValue("mip_rel_gap", rel_gap)
+    highs.setOptionValue("mip_abs_gap", abs_gap or SMALLEST_GAP)
+    return _integral(highs, problem, deadline_s)
+
+
+def _offer(highs: Any, problem: Problem, start: Array | None) -> None:
+    if start is not None:
+        integers = np.flatnonzero(problem.integer).astype(np.int32)
+        highs.setSolution(len(integers), integers, np.round(np.asarray(start, dtype=float)[integers]))
+
+
+def _integral(highs: Any, problem: Problem, deadline_s: float) -> Raw:
+    status, info = _run(highs, deadline_s), highs.getInfo()
+    late = status == highspy.HighsModelStatus.kTimeLimit
+    if status != highspy.HighsModelStatus.kOptimal and not (late and info.primal_solution_status == FEASIBLE):
+        _refuse(status)
+    x = np.array(highs.getSolution().col_value)
+    check_solution(problem, x, integral=True)
+    objective, bound = float(info.objective_function_value), float(info.mip_dual_bound)
+    return Raw(x, None, objective, min(bound, objective), "time_limit" if late else "optimal")
 
 
 def _settled(problem: Problem, relaxed: Array, steps: int) -> NDArray[np.int32]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -21,6 +22,7 @@ from dispatch.exposure import Exposure
 from dispatch.ladder import device_default, last_good, merit_order
 from dispatch.prices import prices_of
 from dispatch.secure import Secured, secure_plan
+from dispatch.warm import Warm
 from vpp.domain.errors import Fault, VppError
 from vpp.domain.network import Certificate, Network
 from vpp.domain.prices import Prices
@@ -38,6 +40,13 @@ UNCERTIFIED = Certificate("violated", "none", 0, float("nan"), None, {}, ())
 Made = tuple[Schedule, Solution | None]
 Rung = Callable[[], Made]
 Solve = Callable[[Situation, Exposure | None], Solution]
+
+
+@dataclass
+class Rolled:
+    """What a service carries from roll to roll; forgetting it costs time and nothing else."""
+
+    warm: Warm | None = None
 
 
 @dataclass(frozen=True)
@@ -131,17 +140,23 @@ def _made(level: str, build: Rung, s: Situation, reasons: list[str]) -> Made | N
         return None
 
 
-def committing(secure: bool = True) -> Solve:
-    """The solver of day-ahead and intraday: MIP by HiGHS with network cuts; without them where not `secure`."""
+def committing(secure: bool = True, rolled: Rolled | None = None) -> Solve:
+    """The solver of day-ahead and intraday: MIP by HiGHS with network cuts; without them where not `secure`.
+
+    A `rolled` gives what the last roll left, and keeps what this one leaves.
+    """
 
     def solve(s: Situation, exposure: Exposure | None) -> Solution:
-        return plan_of(s, exposure, secure).solution
+        secured = plan_of(s, exposure, secure, rolled.warm if rolled else None)
+        if rolled is not None:
+            rolled.warm = secured.warm
+        return secured.solution
 
     return solve
 
 
-def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True) -> Secured:
-    """The secured plan with the problem it solves, for bids. Raises NotSolved."""
+def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True, warm: Warm | None = None) -> Secured:
+    """The secured plan with the problem it solves, for bids and the next roll. Raises NotSolved."""
     network = s.grid_side.network if s.grid_side and secure else None
     began = time.perf_counter()
     problem = problem_of(s)
@@ -149,7 +164,8 @@ def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True) -> Sec
     deadline_s = s.stage.deadline.total_seconds() - build
     secured = secure_plan(
         problem, network, exposure,
-        deadline_s=deadline_s, rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS, hint=_last_commitment(s),
+        deadline_s=deadline_s, rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS,
+        hint=_last_commitment(s), warm=warm, fallback=_own_commitment(s),
     )  # fmt: skip
     wall = dict(secured.solution.wall_s)
     wall["build"] = wall.get("build", 0.0) + build
@@ -166,12 +182,19 @@ def plan_prices(s: Situation, secured: Secured, exposure: Exposure | None) -> Pr
     )  # fmt: skip
 
 
-def _last_commitment(s: Situation) -> dict[str, Array]:
+def _last_commitment(s: Situation) -> Mapping[str, Array]:
     """The last plan's on/off over this grid where it covers all of it."""
     if s.last is None or s.last.grid.end < s.grid.end or s.last.grid.start > s.grid.start:
         return {}
     at = [s.last.grid.index_of(t) for t in s.grid.starts]
     return {asset: np.asarray(on)[at] for asset, on in s.last.commitment.items()}
+
+
+def _own_commitment(s: Situation) -> Mapping[str, Array]:
+    """What the devices do on their own, which the network carries (see the case `all_devices_at_default`)."""
+    with suppress(*BROKEN):
+        return device_default(s.dispatched, s.states, s.inputs, s.grid).commitment
+    return {}
 
 
 def _judged(

@@ -120,6 +120,9 @@ def plan(
     portfolio: PortfolioOption = DEMO,
     day: Annotated[str, typer.Option("--day", help="Local day to plan, such as 2016-07-12.")] = "2016-07-12",
     no_security: Annotated[bool, typer.Option("--no-security", help="Leave the network out of the plan.")] = False,
+    deadline: Annotated[
+        float | None, typer.Option("--deadline", min=0.1, help="Seconds from build to plan; else the stage's.")
+    ] = None,
     out: JsonOption = "-",
 ) -> None:
     """One day-ahead run for a day: schedule, bound, certificate."""
@@ -131,7 +134,7 @@ def plan(
             portfolio, _day(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of)
         )
         show("plan", 0, 1)
-        situation, run = plan_day(system, issued, not no_security)
+        situation, run = plan_day(system, issued, not no_security, deadline)
         show("plan", 1, 1)
     body = plan_report(situation, run)
     _write(out, body)

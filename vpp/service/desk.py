@@ -31,7 +31,7 @@ from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight, rfc3339
 from vpp.service.arbitrate import arbitrate, unkept
 from vpp.service.assemble import exposure_of
 from vpp.service.capacity import capacity_bids
-from vpp.service.cascade import committing, plan_of, run_stage
+from vpp.service.cascade import Rolled, committing, plan_of, run_stage
 from vpp.service.commands import announced, continuous
 from vpp.service.contracts import RESERVE_BID
 from vpp.service.headroom import claim_positions, ledger_of
@@ -54,6 +54,7 @@ class Desk:
     tracker: Tracker = field(default_factory=Tracker)
     quarter: QuarterMeter = field(default_factory=QuarterMeter)
     first_roll: bool = True
+    rolled: Rolled = field(default_factory=Rolled)
     last_net: dict[str, float] = field(default_factory=dict)
     unkept: frozenset[str] = frozenset()
 
@@ -167,7 +168,7 @@ class Desk:
         if not self.claim(INTRADAY, now, now):
             return None
         situation = gather(self.system, INTRADAY, ROLL, now)
-        run = run_stage(situation, _id(), committing())
+        run = run_stage(situation, _id(), committing(rolled=self.rolled))
         run = replace(run, released=self.system.loaded.release == "auto")
         setpoints = self._announce(run.schedule, run.id, now)
         recorded = self._record(run, setpoints, INTRADAY, now)

@@ -50,10 +50,18 @@ def prepare_day(
     return system, issued
 
 
-def plan_day(system: System, issued: datetime, secure: bool) -> tuple[Situation, DispatchRun]:
-    """One day-ahead run; nothing is recorded and nothing commanded."""
+def plan_day(
+    system: System, issued: datetime, secure: bool, deadline_s: float | None = None
+) -> tuple[Situation, DispatchRun]:
+    """One day-ahead run; nothing is recorded and nothing commanded.
+
+    `deadline_s` counts from the start of build to the plan and replaces the stage's; the certificate follows.
+    """
     began = time.perf_counter()
     situation = gather(system, DAY_AHEAD, PLAN, issued)
+    if deadline_s is not None:
+        stage = replace(situation.stage, deadline=timedelta(seconds=deadline_s))
+        situation = replace(situation, stage=stage)
     forecast_s = time.perf_counter() - began
     run = run_stage(situation, "plan", committing(secure), secure=secure)
     wall = {"forecast": forecast_s, **run.wall_s}
@@ -71,7 +79,7 @@ def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
         "level": run.level, "reason": run.reason, "status": solution.status if solution else "fallback",
         "rounds": solution.rounds if solution else 0,
         "violations_first": max(solution.violations_first if solution else 0, final if run.level == "optimal" else 0),
-        "violations_final": final,
+        "violations_final": final, "deadline_s": s.stage.deadline.total_seconds(),
         "wall_s": {k: run.wall_s.get(k, 0.0) for k in ("forecast", "build", "solve", "ac", "total")},
         "costs": dict(solution.costs) if solution else {},
         "times": [rfc3339(t) for t in s.grid.starts], "step": STEP, "portfolio": s.portfolio.id,

@@ -1,0 +1,166 @@
+"""A living problem, its AC check, and the cuts that the check adds to it.
+
+A point is checked in every case of the exposure; cuts against what it violates join the living LP, with
+a priced excess each. Where many assets act alike, cuts stand over the sums of their groups.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import scipy.sparse as sp
+
+from dispatch.block import Block, Rows
+from dispatch.cut_pool import (
+    EXCESS_MW,
+    CutPool,
+    Key,
+    alike,
+    bus_block,
+    cut_block,
+    excess_block,
+    group_cut_rows,
+)  # fmt: skip
+from dispatch.exposure import Exposure, bus_injection
+from dispatch.problem import Problem, injection
+from dispatch.solvers.highs_door import Living, Raw
+from vpp.domain.network import Cut, Flow, Network, Violation
+from vpp.domain.time import Array
+
+NEAR_PCT = 97.0
+TIGHT_PCT = 10.0
+EXPECTED = ("expected",)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A point with what its AC check found; `settled`: nothing further can be cut against it."""
+
+    raw: Raw
+    violations: tuple[Violation, ...]
+    flow: Flow | None
+    settled: bool = False
+
+    @property
+    def excess(self) -> float:
+        """Sum of the relative excesses."""
+        return sum(v.excess for v in self.violations)
+
+    @property
+    def rank(self) -> tuple[float, float]:
+        """Less is better: limits exceeded first, then cost."""
+        return self.excess, self.raw.objective
+
+
+@dataclass
+class Cutting:
+    """The problem with every cut known so far; `wall_s` by what the time went to."""
+
+    problem: Problem
+    network: Network | None
+    exposure: Exposure | None
+    rounds: int = 0
+    wall_s: dict[str, float] = field(default_factory=dict)
+
+    def begin(self, seeds: Sequence[Cut]) -> None:
+        """Load the problem with the cuts `seeds`."""
+        self.living, self.groups = Living(self.problem), None
+        self.pool = CutPool(self.exposure.names if self.exposure else EXPECTED)
+        if self.exposure is not None and self.network is not None:
+            self.groups = alike(self.exposure)
+            if self.groups is not None:
+                self.living.add_block(bus_block(self.groups, self.problem.grid))
+            self._add(seeds, *self._rows(seeds))
+        grouped = self.groups.count * self.problem.grid.n if self.groups else 0
+        self.excess_from = self.problem.columns + grouped
+
+    @property
+    def grown(self) -> Problem:
+        """The problem with its cuts."""
+        return self.living.problem
+
+    def timed(self, what: str) -> Timer:
+        return Timer(self.wall_s, what)
+
+    def check(self, raw: Raw) -> Checked:
+        """Every violation of a point."""
+        if self.network is None or self.exposure is None:
+            return Checked(raw, (), None)
+        with self.timed("ac"):
+            p, q = bus_injection(self.exposure, injection(self.problem, raw.x))
+            flow = self.network.flow(self.problem.grid, p, q)
+            return Checked(raw, tuple(self.network.violations(flow, self.exposure.names)), flow)
+
+    def cut(self, point: Checked) -> bool:
+        """Adds cuts against a point; false where none can help."""
+        if self.network is None or point.flow is None:
+            return False
+        with self.timed("ac"):
+            offered = self.network.cuts(point.flow, near_pct=NEAR_PCT)
+        with self.timed("build"):
+            taken = self.pool.taken(offered, point.flow)
+            rows, kept = self._rows(taken)
+            nobody = {self.pool.key(c) for c in taken} - {self.pool.key(c) for c in kept}
+            self.pool.helpless |= nobody
+            hopeless = self.pool.helpless | self._exceeded_keys(point.raw.x)
+            if not kept or all((v.element, v.step, v.case) in hopeless for v in point.violations):
+                return False
+            self.rounds += 1
+            self._add(taken, rows, kept)
+        return True
+
+    def _rows(self, cuts: Sequence[Cut]) -> tuple[tuple[Block, Rows | None], list[Cut]]:
+        """A block with the excess of the cuts (and their rows, unless these are over groups), and the cuts that act."""
+        assert self.exposure is not None
+        grid, name = self.problem.grid, f"cuts {self.rounds}"
+        if self.groups is None:
+            block, kept = cut_block(name, cuts, self.exposure, grid)
+            return (block, None), kept
+        columns = self.grown.columns
+        matrix, rhs, kept = group_cut_rows(cuts, self.exposure, grid, self.groups, self.problem.columns, columns)
+        own = sp.csr_array(sp.hstack([matrix, -sp.eye_array(len(kept))], format="csr"))
+        return (excess_block(name, kept, grid), Rows("cuts", -np.inf, rhs, own=own)), kept
+
+    def _add(self, offered: Sequence[Cut], rows: tuple[Block, Rows | None], kept: Sequence[Cut]) -> None:
+        if kept:
+            self.living.add_block(rows[0])
+            if rows[1] is not None:
+                self.living.add_rows(rows[1])
+        self.pool.add(kept, offered)
+
+    def exceeded(self, x: Array) -> Array:
+        """Excess (cuts known at x,) in MW."""
+        excess = x[self.excess_from :]
+        return excess * (excess > EXCESS_MW)
+
+    def _exceeded_keys(self, x: Array) -> set[Key]:
+        found = zip(self.pool.cuts, self.exceeded(x), strict=False)
+        return {self.pool.key(c) for c, excess in found if excess}
+
+    def tight(self, point: Checked) -> tuple[Cut, ...]:
+        """The cuts that a point uses to within 10 % of a rating or of nominal voltage."""
+        flow = point.flow
+        if flow is None:
+            return ()
+        at = [(c, flow.p_mw[c.case, c.step], flow.q_mvar[c.case, c.step]) for c in self.pool.cuts]
+        return tuple(c for c, p, q in at if c.limit - float(c.dp @ p + c.dq @ q) <= TIGHT_PCT)
+
+    def padded(self, x: Array) -> Array:
+        """A point found before the last cuts, on today's columns."""
+        return np.concatenate([x, np.zeros(self.grown.columns - len(x))])
+
+
+class Timer:
+    """Adds the wall time of its body to an account."""
+
+    def __init__(self, account: dict[str, float], name: str) -> None:
+        self.account, self.name = account, name
+
+    def __enter__(self) -> None:
+        self.began = time.perf_counter()
+
+    def __exit__(self, *_: object) -> None:
+        self.account[self.name] = self.account.get(self.name, 0.0) + time.perf_counter() - self.began
