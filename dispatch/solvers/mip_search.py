@@ -28,7 +28,7 @@ from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
 WINDOWS: Final = (1, 3, 8)
-NEAR_SHARE: Final = 0.05
+NEAR_SHARE: Final = 0.15
 HELD_SHARE: Final = 0.25
 HELD_COST: Final = 1e-4
 FINER: Final = 0.3
