@@ -30,7 +30,7 @@ from dispatch.solvers.highs_door import Living, Raw
 from vpp.domain.network import Cut, Flow, Network, Violation
 from vpp.domain.time import Array
 
-NEAR_PCT = 97.0
+NEAR_PCT, NEAR_ERRORS_PCT = 97.0, 90.0
 TIGHT_PCT = 10.0
 EXPECTED = ("expected",)
 
@@ -68,7 +68,7 @@ class Cutting:
     def begin(self, seeds: Sequence[Cut]) -> None:
         """Load the problem with the cuts `seeds`."""
         self.living, self.groups = Living(self.problem), None
-        self.pool = CutPool(self.exposure.names if self.exposure else EXPECTED)
+        self.pool = CutPool(*((self.exposure.names, self.exposure.errors) if self.exposure else (EXPECTED,)))
         if self.exposure is not None and self.network is not None:
             self.groups = alike(self.exposure)
             if self.groups is not None:
@@ -99,7 +99,8 @@ class Cutting:
         if self.network is None or point.flow is None:
             return False
         with self.timed("ac"):
-            offered = self.network.cuts(point.flow, near_pct=NEAR_PCT)
+            near_pct = NEAR_PCT if self.pool.errors is None else NEAR_ERRORS_PCT
+            offered = self.network.cuts(point.flow, near_pct=near_pct)
         with self.timed("build"):
             taken = self.pool.taken(offered, point.flow)
             rows, kept = self._rows(taken)

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from vpp.domain.network import Cut
 from vpp.domain.time import Array
 
 
@@ -44,14 +45,31 @@ class Scenarios:
 
 
 @dataclass(frozen=True)
+class Errors:
+    """K joint errors of what the net is expected to carry, (K,T,B) in MW and Mvar of net injection."""
+
+    p_mw: Array
+    q_mvar: Array
+
+    def passed(self, cut: Cut, share: float) -> float:
+        """What `share` of the errors add at most to a cut's left side, % of its limit; never negative."""
+        added = self.p_mw[:, cut.step] @ cut.dp + self.q_mvar[:, cut.step] @ cut.dq
+        return max(0.0, float(np.quantile(added, share)))
+
+
+@dataclass(frozen=True)
 class Exposure:
-    """`incidence` (N,B) holds a one at each asset's bus, tan_phi (N,), background (T,B) in MW and Mvar."""
+    """`incidence` (N,B) holds a one at each asset's bus, tan_phi (N,), background (T,B) in MW and Mvar.
+
+    `errors` are None where nothing is known of them.
+    """
 
     incidence: sp.csr_array
     tan_phi: Array
     p_background_mw: Array
     q_background_mvar: Array
     cases: tuple[Case, ...] = ()
+    errors: Errors | None = None
 
     @cached_property
     def all_cases(self) -> tuple[Case, ...]:

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from dispatch import aggregate
 from dispatch.block import Block, Context, Rows
-from dispatch.exposure import Case, Exposure, Scenarios
+from dispatch.exposure import Case, Errors, Exposure, Scenarios
 from dispatch.follow.group import Group
 from dispatch.problem import Problem, assemble, limit_block
 from dispatch.product import Trade
@@ -149,7 +149,24 @@ def exposure_of(s: Situation) -> Exposure | None:
         return None
     p, q = background_values(s, s.grid_side, s.forecast.expected)
     tan_phi = np.array([a.tan_phi for a in s.portfolio.assets])
-    return Exposure(incidence(s, s.grid_side.network), tan_phi, p, q, contingencies(s))
+    return Exposure(incidence(s, s.grid_side.network), tan_phi, p, q, contingencies(s), errors_of(s))
+
+
+def errors_of(s: Situation) -> Errors | None:
+    """The joint scenarios as errors of the expected injections, of the background and of our loads and generation."""
+    if s.grid_side is None or not s.forecast.scenarios.size:
+        return None
+    off = s.forecast.scenarios - s.forecast.expected
+    p, q = background_values(s, s.grid_side, off)
+    position = {bus: i for i, bus in enumerate(s.grid_side.network.buses)}
+    for asset in s.portfolio.assets:
+        for name, sign in KINDS[asset.kind].FOLLOWS.items():
+            given = asset.inputs[name]
+            if asset.bus is not None and given.series is not None:
+                error = sign * given.scale * off[:, s.forecast.index[given.series]]
+                p[..., position[asset.bus]] += error
+                q[..., position[asset.bus]] += asset.tan_phi * error
+    return Errors(p, q)
 
 
 def contingencies(s: Situation) -> tuple[Case, ...]:

@@ -28,8 +28,6 @@ from vpp.service.system import System
 
 STEP_IN_VALUE_EUR_PER_MWH = 2.0
 LIKELY_ERRORS = 8
-UNCERTAIN = {"available_mw": 1.0, "load_mw": -1.0}
-"""Inputs of assets that are forecast, and the sign of their effect on the injection."""
 
 
 def gather(system: System, stage_name: str, purpose: str, now: datetime, scenarios: int = 200) -> Situation:
@@ -121,9 +119,11 @@ def _with_errors(unit: UnitPosition, portfolio: Portfolio, forecast: Forecast) -
         return unit
     error = np.zeros((len(forecast.scenarios), forecast.grid.n))
     for name in unit.assets:
-        for what, given in portfolio.asset(name).inputs.items():
-            if given.series is not None and what in UNCERTAIN:
-                error += UNCERTAIN[what] * given.scale * forecast.scenarios[:, forecast.index[given.series]]
+        asset = portfolio.asset(name)
+        for what, sign in KINDS[asset.kind].FOLLOWS.items():
+            given = asset.inputs[what]
+            if given.series is not None:
+                error += sign * given.scale * forecast.scenarios[:, forecast.index[given.series]]
     return replace(unit, error_mw=likely_errors(error, LIKELY_ERRORS))
 
 
