@@ -22,6 +22,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from vpp.service.settings import Settings
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
@@ -32,9 +34,34 @@ app = typer.Typer(
     "vpp simulate --portfolio config/demo --start 2016-07-12 --days 1 --json out.json",
 )
 
+
+def _to_write(target: str) -> str:
+    """The target of `--json`, tried before the work."""
+    from vpp.service.preflight import why_not_writable
+
+    if target not in ("", "-") and (reason := why_not_writable(Path(target))) is not None:
+        raise typer.BadParameter(f"{target}: {reason}")
+    return target
+
+
+def _report(target: Path | None) -> Path | None:
+    if target is not None:
+        _to_write(str(target))
+    return target
+
+
+def _database(file: Path | None) -> Path | None:
+    """The file of `--db`, tried before the work."""
+    from vpp.service.preflight import why_no_database
+
+    if file is not None and (reason := why_no_database(file)) is not None:
+        raise typer.BadParameter(f"{file}: {reason}")
+    return file
+
+
 PortfolioOption = Annotated[Path, typer.Option("--portfolio", help="Folder with portfolio.yaml and its companions.")]
-JsonOption = Annotated[str, typer.Option("--json", help="Where to write the JSON; - is stdout.")]
-DatabaseOption = Annotated[Path | None, typer.Option("--db", help="SQLite file of the record.")]
+JsonOption = Annotated[str, typer.Option("--json", callback=_to_write, help="Where to write the JSON; - is stdout.")]
+DatabaseOption = Annotated[Path | None, typer.Option("--db", callback=_database, help="SQLite file of the record.")]
 HostOption = Annotated[str | None, typer.Option("--host", help="Where to listen; VPP_HOST, else 127.0.0.1.")]
 PortOption = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="VPP_PORT, else 8000.")]
 DEMO = Path("config/demo")
@@ -56,19 +83,28 @@ def main() -> None:
 
 
 def _day(text: str) -> date:
+    from vpp.service.moments import RANGE, in_range
+
     try:
-        return date.fromisoformat(text)
+        day = date.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text} is no date such as 2016-07-12") from None
+    if not in_range(day):
+        raise typer.BadParameter(f"{text} {RANGE}")
+    return day
 
 
 def _moment(text: str) -> datetime:
+    from vpp.service.moments import RANGE, in_range
+
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
         raise typer.BadParameter(f"{text} is no RFC 3339 time") from None
     if moment.tzinfo is None:
         raise typer.BadParameter(f"{text} has no time zone")
+    if not in_range(moment):
+        raise typer.BadParameter(f"{text} {RANGE}")
     return moment
 
 
@@ -104,10 +140,14 @@ def _bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def _settings() -> Any:
+def _settings(*places: str) -> Settings:
+    """From the environment; the caches and the folders named in `places` can be had."""
+    from vpp.service.preflight import require_places
     from vpp.service.settings import from_env
 
-    return from_env(os.environ)
+    settings = from_env(os.environ)
+    require_places(settings, "cache_dir", "models_dir", *places)
+    return settings
 
 
 def _scratch() -> str:
@@ -197,20 +237,24 @@ def simulate(
     speed: Annotated[float | None, typer.Option("--speed", min=0.1, help="Times real time; else lockstep.")] = None,
     db: DatabaseOption = None,
     out: JsonOption = "",
-    report: Annotated[Path | None, typer.Option("--report", help="HTML report; beside the JSON if absent.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", callback=_report, help="HTML report; beside the JSON if absent.")
+    ] = None,
 ) -> None:
     """The closed loop on a virtual plant; the same command with the same --db resumes."""
     import tempfile
 
+    from vpp.service.preflight import require_redis
     from vpp.service.run_simulation import simulate_and_report
     from vpp.service.simulate import Request
 
-    console = _console(out)
+    console, settings = _console(out), _settings()
+    require_redis(settings)
     with tempfile.TemporaryDirectory() as scratch, _bars(console) as show:
         database = db or Path(scratch) / "simulation.db"
         html = report or (Path(out).with_suffix(".html") if out not in ("", "-") else None)
         request = Request(portfolio, _day(start), days, seed, speed, database)
-        body = simulate_and_report(request, _settings(), oracle, html, show)
+        body = simulate_and_report(request, settings, oracle, html, show)
     _write(out, body)
     _say_simulation(console, body)
 
@@ -312,8 +356,13 @@ def serve(
     ] = None,
 ) -> None:
     """The API and the page on a record; with --live the clocks run on real devices, else none do."""
-    settings = _settings()
+    from vpp.service.preflight import require_port, require_redis
+
+    settings = _settings("state_dir")
     where = host or settings.host, port or settings.port
+    require_port(*where)
+    if live is not None:
+        require_redis(settings)
     if live is None:
         from vpp.service.serving import serve_record
 
@@ -335,8 +384,11 @@ def demo(
 ) -> None:
     """First certified plan, virtual plant, service and page, three accelerated clocks, until interrupted."""
     from vpp.service.demo import run_demo
+    from vpp.service.preflight import require_port, require_redis
 
+    settings = _settings("state_dir")
+    where = host or settings.host, port or settings.port
+    require_port(*where)
+    require_redis(settings)
     with _bars(_console("")) as show:
-        settings = _settings()
-        where = host or settings.host, port or settings.port
         run_demo(portfolio, _day(start), speed, *where, db, settings, show)
