@@ -70,12 +70,12 @@ def test_times_run_from_ten_oclock_of_the_day_before_to_the_end_of_the_day(repor
 
 @pytest.mark.parametrize("minutes", [30, 60])
 def test_a_plan_in_longer_steps_says_so_and_is_checked_in_them(make: Make, minutes: int) -> None:
-    system = make(ISSUED, network=False)
+    system = make(ISSUED)
     step = timedelta(minutes=minutes)
     stages = tuple(replace(s, step=step) if s.name == "day_ahead" else s for s in system.loaded.stages)
     system.loaded = replace(system.loaded, stages=stages)
     situation = gather(system, "day_ahead", "plan", ISSUED, scenarios=0)
-    body = json.loads(json.dumps(plan_report(situation, run_stage(situation, "x", committing(False), secure=False))))
+    body = json.loads(json.dumps(plan_report(situation, run_stage(situation, "x", committing()))))
     assert (body["step"], len(body["times"])) == ("PT30M" if minutes == 30 else "PT1H", 38 * 60 // minutes)
     assert found(system, body) == []
     body["schedule"]["battery-glass"][0] += 0.1

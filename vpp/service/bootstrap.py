@@ -108,8 +108,9 @@ def counted_twice(portfolio: Portfolio, grid: GridModel) -> list[InputFault]:
                 continue
             fed_mw = float(grid.background.p_map[rows[source.series], grid.network.buses.index(asset.bus)])
             if fed_mw > 0.0 and abs(fed_mw - source.scale) <= SAME_SIZE * fed_mw:
-                reason = f"{asset.id} is a generator of the grid too ({source.series}, {fed_mw:g} MW at bus {asset.bus})"
-                faults.append(InputFault(NETWORK, "own_generation", f"{reason}; list it, or it counts twice"))
+                fed = f"{source.series}, {fed_mw:g} MW at bus {asset.bus}"
+                reason = f"{asset.id} is a generator of the grid too ({fed}); list it, or it counts twice"
+                faults.append(InputFault(NETWORK, "own_generation", reason))
     return faults
 
 

@@ -1,4 +1,4 @@
-"""Values of an asset that fit their field but not the asset: signs, shares, states, a control its kind cannot follow."""
+"""Values that fit their field but not the asset: signs, shares, states, a control its kind cannot follow."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def _input(asset: str, name: str, source: InputFile) -> Iterator[Fault]:
     field = f"inputs.{name}"
     if source.scale < 0.0:
         yield Fault(asset, f"{field}.scale", f"is negative, got {source.scale:g}")
-    elif name in SHARES and source.series is None:
-        if not all(0.0 <= source.scale * value <= 1.0 for value in source.hourly or ()):
-            yield Fault(asset, f"{field}.hourly", "holds a value outside 0 to 1")
-    if name not in SHARES and any(value < 0.0 for value in source.hourly or ()):
+    hourly = [source.scale * value for value in source.hourly or ()]
+    if name in SHARES and source.scale >= 0.0 and any(not 0.0 <= value <= 1.0 for value in hourly):
+        yield Fault(asset, f"{field}.hourly", "holds a value outside 0 to 1")
+    if name not in SHARES and source.scale >= 0.0 and min(hourly, default=0.0) < 0.0:
         yield Fault(asset, f"{field}.hourly", "holds a negative value")

@@ -200,7 +200,7 @@ class EventFile(Edge):
     accept_by: Moment
     start: Moment
     end: Moment
-    mw: float = Field(gt=0.0)
+    mw: float = Field(gt=0.0, le=100_000.0)
     price_eur_per_mwh: Decimal = Field(ge=0)
     penalty_eur_per_mwh: Decimal = Field(ge=0)
     test: bool = False

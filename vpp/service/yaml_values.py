@@ -1,4 +1,4 @@
-"""Values as YAML gives them: whether they can be walked, where numbers are none, where a boolean stands for a number."""
+"""Values as YAML gives them: whether they can be walked, which numbers are none, which booleans stand for others."""
 
 from __future__ import annotations
 
@@ -56,7 +56,9 @@ def _leaves(annotation: Any) -> Iterator[Any]:
         yield from _leaves(part)
 
 
-def misplaced_bools(annotation: Any, value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
+def misplaced_bools(
+    annotation: Any, value: object, path: tuple[str | int, ...] = ()
+) -> Iterator[tuple[str | int, ...]]:
     """Where `value` says true or false although the annotation or model asks for something else."""
     leaves = list(_leaves(annotation))
     if isinstance(value, bool) and bool not in leaves and Any not in leaves:
