@@ -11,11 +11,22 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from vpp.service.cli_options import (
+    DatabaseOption,
+    HostOption,
+    JsonOption,
+    PortfolioOption,
+    PortOption,
+    day_of,
+    moment_of,
+    to_report,
+)
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
@@ -35,35 +46,6 @@ app = typer.Typer(
 )
 
 
-def _to_write(target: str) -> str:
-    """The target of `--json`, tried before the work."""
-    from vpp.service.preflight import why_not_writable
-
-    if target not in ("", "-") and (reason := why_not_writable(Path(target))) is not None:
-        raise typer.BadParameter(f"{target}: {reason}")
-    return target
-
-
-def _report(target: Path | None) -> Path | None:
-    if target is not None:
-        _to_write(str(target))
-    return target
-
-
-def _database(file: Path | None) -> Path | None:
-    """The file of `--db`, tried before the work."""
-    from vpp.service.preflight import why_no_database
-
-    if file is not None and (reason := why_no_database(file)) is not None:
-        raise typer.BadParameter(f"{file}: {reason}")
-    return file
-
-
-PortfolioOption = Annotated[Path, typer.Option("--portfolio", help="Folder with portfolio.yaml and its companions.")]
-JsonOption = Annotated[str, typer.Option("--json", callback=_to_write, help="Where to write the JSON; - is stdout.")]
-DatabaseOption = Annotated[Path | None, typer.Option("--db", callback=_database, help="SQLite file of the record.")]
-HostOption = Annotated[str | None, typer.Option("--host", help="Where to listen; VPP_HOST, else 127.0.0.1.")]
-PortOption = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="VPP_PORT, else 8000.")]
 DEMO = Path("config/demo")
 
 
@@ -80,32 +62,6 @@ def main() -> None:
     except VppError as wrong:
         typer.echo(f"vpp: {wrong}", err=True)
         raise SystemExit(2) from None
-
-
-def _day(text: str) -> date:
-    from vpp.service.moments import RANGE, in_range
-
-    try:
-        day = date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text} is no date such as 2016-07-12") from None
-    if not in_range(day):
-        raise typer.BadParameter(f"{text} {RANGE}")
-    return day
-
-
-def _moment(text: str) -> datetime:
-    from vpp.service.moments import RANGE, in_range
-
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text} is no RFC 3339 time") from None
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"{text} has no time zone")
-    if not in_range(moment):
-        raise typer.BadParameter(f"{text} {RANGE}")
-    return moment
 
 
 def _console(target: str) -> Console:
@@ -171,7 +127,7 @@ def plan(
     console = _console(out)
     with _bars(console) as show:
         system, issued = prepare_day(
-            portfolio, _day(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of)
+            portfolio, day_of(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of)
         )
         show("plan", 0, 1)
         situation, run = plan_day(system, issued, not no_security, deadline)
@@ -238,7 +194,7 @@ def simulate(
     db: DatabaseOption = None,
     out: JsonOption = "",
     report: Annotated[
-        Path | None, typer.Option("--report", callback=_report, help="HTML report; beside the JSON if absent.")
+        Path | None, typer.Option("--report", callback=to_report, help="HTML report; beside the JSON if absent.")
     ] = None,
 ) -> None:
     """The closed loop on a virtual plant; the same command with the same --db resumes."""
@@ -253,7 +209,7 @@ def simulate(
     with tempfile.TemporaryDirectory() as scratch, _bars(console) as show:
         database = db or Path(scratch) / "simulation.db"
         html = report or (Path(out).with_suffix(".html") if out not in ("", "-") else None)
-        request = Request(portfolio, _day(start), days, seed, speed, database)
+        request = Request(portfolio, day_of(start), days, seed, speed, database)
         body = simulate_and_report(request, settings, oracle, html, show)
     _write(out, body)
     _say_simulation(console, body)
@@ -283,7 +239,9 @@ def bid(
 
     console = _console(out)
     with _bars(console) as show:
-        body = bid_report(portfolio, _day(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of))
+        body = bid_report(
+            portfolio, day_of(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of)
+        )
     _write(out, body)
     console.print(f"{len(body['bids'])} bids for {day}, gate {body['bids'][0]['gate'] if body['bids'] else '-'}")
 
@@ -311,7 +269,7 @@ def flexibility(
     """Secure MW up (more injection) and down (less) at a node for the next hours."""
     from vpp.service.node_flexibility import flexibility_report
 
-    moment, console = _moment(at), _console(out)
+    moment, console = moment_of(at), _console(out)
     with _bars(console) as show:
         train = lambda n, of: show("day-ahead models", n, of)  # noqa: E731
         body = flexibility_report(portfolio, bus, moment, hours, _settings(), train)
@@ -333,14 +291,14 @@ def explain(
 
     if plan is not None and db is not None:
         raise typer.BadParameter("--plan and --db exclude each other")
-    moment, console = _moment(at), _console(out)
+    moment, console = moment_of(at), _console(out)
     if db is not None:
         body = explain_recorded(db, portfolio, asset, moment, _settings())
     else:
         text = plan_text(plan) if plan is not None else None
         with _bars(console) as show:
             train = lambda n, of: show("day-ahead models", n, of)  # noqa: E731
-            body = explain_day(portfolio, _day(day) if day else None, asset, moment, _settings(), text, train)
+            body = explain_day(portfolio, day_of(day) if day else None, asset, moment, _settings(), text, train)
     _write(out, body)
     console.print(body["sentence"])
 
@@ -391,4 +349,4 @@ def demo(
     require_port(*where)
     require_redis(settings)
     with _bars(_console("")) as show:
-        run_demo(portfolio, _day(start), speed, *where, db, settings, show)
+        run_demo(portfolio, day_of(start), speed, *where, db, settings, show)

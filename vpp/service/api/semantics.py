@@ -37,8 +37,8 @@ def fitting(model: type[BaseModel], raw: object) -> dict[str, Any]:
     for name, field in model.model_fields.items():
         if isinstance(raw, dict) and name in raw:
             try:
-                one: TypeAdapter[Any] = TypeAdapter(Annotated[field.annotation, field], config=NO_NAN)
-                found[name] = one.validate_python(raw[name])
+                kind: Any = Annotated[field.annotation, field]
+                found[name] = TypeAdapter(kind, config=NO_NAN).validate_python(raw[name])
             except ValidationError:
                 continue
     return found
