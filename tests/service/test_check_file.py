@@ -75,6 +75,11 @@ def test_times_need_a_zone(time: str) -> None:
     assert [f for f in faults(times=[time, "2016-07-11T08:15:00Z"]) if f.startswith("plan/times.0")]
 
 
+def test_a_time_without_a_place_in_the_calendar_says_which_years_have_one() -> None:
+    found = faults(times=["2016-07-11T08:00:00Z", "9999-12-31T23:59:59-14:00"])
+    assert found == ["plan/times.1: must lie in the years 1970 to 2199"]
+
+
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), "one", None])
 def test_only_numbers_are_power(value: object) -> None:
     assert [f for f in faults(schedule={"a": [value, 1.0], "b": [0.0, 0.0]}) if f.startswith("plan/schedule.a.0")]
@@ -98,7 +103,8 @@ def test_nothing_is_started_for_a_faulty_file(settings: Settings, monkeypatch: p
     monkeypatch.setattr(module, "open_system", never)
     with pytest.raises(InputFaults) as wrong:
         check_file(json.dumps(body()), DEMO, settings, None, lambda *_: None)
-    assert len([f for f in wrong.value.faults if f.reason == "is missing"]) == 25
+    missing = {f.where for f in wrong.value.faults if f.reason == "is missing"}
+    assert missing == load_portfolio(DEMO).portfolio.index.keys()
     with pytest.raises(InputFaults):
         check_file("{}", DEMO, settings, Path("none.db"), lambda *_: None)
 

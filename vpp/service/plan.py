@@ -154,7 +154,8 @@ def parse_plan(text: str, known: Mapping[str, int]) -> PlanFile:
     try:
         plan = PlanFile.model_validate_json(text)
     except ValidationError as error:
-        faults = [Fault("plan", ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        told = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        faults = [Fault("plan", field, reason) for field, reason in told]
         raise InputFaults(faults + _shape_faults_beside(text, known)) from error
     if faults := _shape_faults(plan, known):
         raise InputFaults(faults)
