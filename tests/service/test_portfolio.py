@@ -162,6 +162,12 @@ def test_kinds_that_are_on_or_off_are_known() -> None:
     }  # fmt: skip
 
 
+def test_a_plan_with_a_commitment_is_told_ahead_only_to_kinds_made_for_it() -> None:
+    fixed = ("chp", "ev_fleet", "thermal_unit", "water_works")
+    assert [controls(KINDS[name]) for name in fixed] == [("continuous",)] * 4
+    assert (controls(KINDS["price_elastic"]), controls(KINDS["fixed_load"])) == (("price",), ("none",))
+
+
 def test_input_is_never_refused_without_a_fault() -> None:
     with pytest.raises(ValueError, match="without a fault"):
         InputFaults([])

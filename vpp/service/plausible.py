@@ -14,6 +14,8 @@ SIGNED = ("_c",)
 """Ends of inputs that may have either sign: temperatures. All others are sizes, never negative."""
 SWITCHED = ("chp", "process", "thermal_unit", "water_works")
 """Kinds that are on or off, so that off means no power."""
+COMMITTED = (*SWITCHED, "ev_fleet")
+"""Kinds whose plan has a commitment, which is told ahead as on or off only to those made for it."""
 TOLERANCE_MW = 1e-9
 
 
@@ -22,7 +24,7 @@ def controls(kind: Any) -> tuple[Control, ...]:
     own: Control = kind.CONTROL
     if own == "request":
         return "request", "step"
-    if own == "continuous" and kind.NAME not in SWITCHED:
+    if own == "continuous" and kind.NAME not in COMMITTED:
         return "continuous", "step", "request"
     return (own,)
 
