@@ -21,6 +21,7 @@ from vpp.domain.ports import Devices
 
 IDLE_MS = 60_000
 BATCH = 1000
+CONNECT_S = 3.0
 GRACE = timedelta(minutes=1)
 SERVICE = "service"
 M = TypeVar("M", Setpoint, Outcome)
@@ -146,6 +147,15 @@ class RoundTrip:
         except (redis.ConnectionError, redis.TimeoutError) as why:
             self._store.alarms.raise_("redis", f"commands wait: {why}", now)
             return []
+
+
+def ping(url: str) -> None:
+    """Ask the server at `url` for an answer. Raises InputFaults where none comes."""
+    try:
+        with redis.Redis.from_url(url, socket_connect_timeout=CONNECT_S, socket_timeout=CONNECT_S) as client:
+            client.ping()
+    except (redis.RedisError, ValueError, OSError) as why:
+        raise InputFaults([Fault("environment", "redis_url", f"no Redis server: {why}")]) from why
 
 
 def open_round_trip(store: Store, devices: Devices, url: str, prefix: str) -> RoundTrip:

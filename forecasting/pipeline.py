@@ -35,7 +35,7 @@ from forecasting.training import (
 )
 from vpp.domain.errors import DataGap
 from vpp.domain.forecast import LEVELS, Forecast, History
-from vpp.domain.time import QUARTER, Array, TimeGrid
+from vpp.domain.time import QUARTER, Array, TimeGrid, rfc3339
 
 _RECENT_DAYS = 42
 _DEPENDENCE_DAYS = 36
@@ -115,7 +115,7 @@ class Pipeline:
         """Quantiles (S, L, T) and `scenarios` joint scenarios of every series in `history` over `grid`.
 
         Raises ValueError for a grid that is not of whole UTC quarters from the issue time on, and DataGap
-        for a series that never had a value, or where no series has one of the last 14 days.
+        where a series never had a value, naming every one, or where no series has one of the last 14 days.
         """
         age = history.issued_at - (newest := _newest(history))
         if age > _OLDEST_NEWEST:
@@ -201,16 +201,15 @@ class Pipeline:
 def _newest(history: History) -> datetime:
     """Start of the newest quarter with a known value of any series; the issue time where there are no series.
 
-    Raises DataGap where no series has a value.
+    Raises DataGap that names every series without one: there is nothing to forecast it from.
     """
     if not history.series:
         return history.issued_at
-    known = [history.until_known(name) for name in history.series]
-    filled = [(s.start, np.flatnonzero(np.isfinite(s.values))) for s in known]
-    newest = max((start + int(at[-1]) * QUARTER for start, at in filled if len(at)), default=None)
-    if newest is None:
-        raise DataGap(f"no series has a value known at {history.issued_at}")
-    return newest
+    known = {name: history.until_known(name) for name in history.series}
+    filled = {name: (s.start, np.flatnonzero(np.isfinite(s.values))) for name, s in known.items()}
+    if empty := [name for name, (_, at) in filled.items() if not len(at)]:
+        raise DataGap(f"no value known at {rfc3339(history.issued_at)} to forecast from: {', '.join(empty)}")
+    return max(start + int(at[-1]) * QUARTER for start, at in filled.values())
 
 
 def _targets(panel: Panel, history: History, grid: TimeGrid) -> Index:

@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, inspect, text
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import DatabaseError
+from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError
 
 from adapters.store.schema import HEAD
 from vpp.domain.errors import Fault, InputFaults
@@ -32,9 +32,15 @@ class Database:
     """An engine with explicit read and write transactions."""
 
     def __init__(self, url: str) -> None:
-        """`url` as SQLAlchemy reads it, or the path of an SQLite file. Raises InputFaults for another program's."""
+        """`url` as SQLAlchemy reads it, or the path of an SQLite file.
+
+        Raises InputFaults for a file of another program, and for a URL or folder that cannot be had.
+        """
         self.url = url if "://" in url else f"sqlite:///{url}"
-        self.engine = _engine(self.url)
+        try:
+            self.engine = _engine(self.url)
+        except (ArgumentError, ImportError, OSError) as error:
+            raise InputFaults([Fault(self.url, "", f"cannot be opened: {error}")]) from error
         self._writer = self.engine.execution_options(writes=True)
         self._upserts: dict[str, Any] = {}
 
@@ -66,15 +72,18 @@ class Database:
     def migrate(self) -> None:
         """To the newest version; several processes may start at once, one of them migrates.
 
-        Raises InputFaults for a file that SQLite cannot use.
+        Raises InputFaults for a file that SQLite cannot use, and for a server that does not answer.
         """
         try:
             self._migrate()
         except DatabaseError as error:
             reason = UNUSABLE.get(getattr(error.orig, "sqlite_errorcode", None) or 0)
+            url = self.engine.url
+            if reason is None and url.get_backend_name() != "sqlite" and isinstance(error, OperationalError):
+                raise InputFaults([Fault(repr(url), "", f"no database answers: {error.orig}")]) from error
             if reason is None:
                 raise
-            raise InputFaults([Fault(self.engine.url.database or self.url, "", reason)]) from error
+            raise InputFaults([Fault(url.database or self.url, "", reason)]) from error
 
     def _migrate(self) -> None:
         with self.read() as connection:

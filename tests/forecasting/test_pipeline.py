@@ -230,10 +230,24 @@ def test_scores_by_hand() -> None:
 
 def test_before_the_data_there_is_no_forecast() -> None:
     past = history(-1)
-    with pytest.raises(DataGap, match="no series has a value"):
+    everything = "no value known at 2016-.* to forecast from: " + ", ".join(past.series)
+    with pytest.raises(DataGap, match=everything):
         Pipeline().forecast(past, grid_after(past, 4), 1)
-    with pytest.raises(DataGap, match="no series has a value"):
+    with pytest.raises(DataGap, match=everything):
         Pipeline().train_day_ahead(past)
+
+
+def test_every_series_without_a_value_is_named_before_any_training() -> None:
+    past = history(70)
+    gaps = {name: Series(name, START, np.full(9000, np.nan)) for name in ("x", "y")}
+    begun: list[int] = []
+    for work in (
+        lambda h: Pipeline().train_day_ahead(h, lambda done, of: begun.append(done)),
+        lambda h: Pipeline().forecast(h, grid_after(past, 4), 1),
+    ):
+        with pytest.raises(DataGap, match=r"to forecast from: x, y$"):
+            work(History(past.issued_at, {**past.series, **gaps}))
+    assert begun == []
 
 
 def test_one_series_may_be_old_and_not_all_of_them() -> None:

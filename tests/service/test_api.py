@@ -117,6 +117,70 @@ def test_faults_of_meaning_are_listed_together_too(world: World) -> None:
     assert {f["field"] for f in answer.json()["faults"]} == {"asset", "lower_mw", "expires_at"}
 
 
+def test_faults_of_form_and_meaning_are_listed_together(world: World) -> None:
+    wrong = {"asset": "nobody", "lower_mw": 0.5, "upper_mw": -0.5, "expires_at": rfc3339(NOW - QUARTER)}
+    answer = world.override(**wrong, reason=" ", colour="red")
+    assert answer.status_code == 422
+    assert {f["field"] for f in answer.json()["faults"]} == {"asset", "lower_mw", "expires_at", "reason", "colour"}
+    assert answer.json()["detail"] == "5 faults"
+    assert world.store.events.active_proposals(NOW) == []
+
+
+@pytest.mark.parametrize("start", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "9999-12-31T00:00:00Z"])
+def test_times_outside_the_calendar_are_faults(world: World, start: str) -> None:
+    answers = [
+        world.override(start=start),
+        world.override(expires_at=start),
+        world.ask(world.operator, "GET", "/v1/positions", params={"start": start}),
+        world.ask(world.operator, "GET", "/v1/bids", params={"end": start}),
+        world.ask(world.desk, "GET", "/v1/desk/flexibility", params={"bus": 98, "at": start}),
+        world.ask(world.glass_works, "POST", "/v1/site/unavailability", json={
+            "asset": "battery-glass", "start": start, "end": start, "reason": "r"}),
+    ]  # fmt: skip
+    for answer in answers:
+        assert answer.status_code == 422
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert "must lie in the years 1970 to 2199" in answer.text
+
+
+def test_numbers_too_large_for_the_record_are_faults(world: World) -> None:
+    answer = world.ask(world.operator, "POST", "/v1/alarms/99999999999999999999999/ack")
+    assert (answer.status_code, answer.json()["faults"][0]["field"]) == (422, "number")
+    assert world.override(lower_mw=-1e308).json()["faults"][0]["field"] == "lower_mw"
+
+
+def test_an_override_that_would_not_be_listed_is_refused(world: World) -> None:
+    late = {"start": rfc3339(NOW + timedelta(days=366)), "expires_at": rfc3339(NOW + timedelta(days=367))}
+    faults = world.override(**late).json()["faults"]
+    assert [(f["field"], f["reason"]) for f in faults] == [("start", "is more than 366 days ahead")]
+    near = world.override(start=rfc3339(NOW + timedelta(days=365)), expires_at=rfc3339(NOW + timedelta(days=367)))
+    assert [o["id"] for o in world.ask(world.operator, "GET", "/v1/overrides").json()] == [near.json()["id"]]
+    assert world.ask(world.operator, "DELETE", f"/v1/overrides/{near.json()['id']}").status_code == 204
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [("PUT", "/v1/overrides", "GET, POST"), ("PATCH", "/v1/runs/r1", "GET"), ("DELETE", "/v1/alarms/1/ack", "POST")],
+)
+def test_a_known_path_asked_in_another_way_is_a_405_problem(
+    world: World, method: str, path: str, allowed: str
+) -> None:
+    answer = world.ask(world.operator, method, path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_a_failure_of_ours_is_a_problem_too(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ZeroDivisionError("secret detail")
+
+    monkeypatch.setattr(world.store.alarms, "list", fails)
+    client = TestClient(world.app, raise_server_exceptions=False)
+    answer = client.get("/v1/alarms", headers={"Authorization": f"Bearer {world.operator}"})
+    assert (answer.status_code, answer.headers["content-type"]) == (500, "application/problem+json")
+    assert answer.json()["detail"] == "internal error: ZeroDivisionError"
+
+
 @pytest.mark.parametrize("path", ["/v1/runs/none", "/v1/nothing", "/v1/jobs/none", "/v1/forecasts/none"])
 def test_what_does_not_exist_is_a_404_problem(world: World, path: str) -> None:
     answer = world.ask(world.operator, "GET", path)

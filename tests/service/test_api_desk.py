@@ -74,6 +74,13 @@ def test_a_call_with_faults_lists_them_all_and_starts_nothing(world: World) -> N
     assert [e.id for e in world.store.events.list()] == ["dr-1"]
 
 
+def test_faults_of_form_are_listed_beside_them(world: World) -> None:
+    body = {**CALL, "congestion_point": "nowhere", "mw": 1e308, "start": rfc3339(NOW - QUARTER), "colour": "red"}
+    answer = world.ask(world.desk, "POST", "/v1/desk/events", json=body)
+    assert answer.status_code == 422
+    assert {f["field"] for f in answer.json()["faults"]} == {"congestion_point", "mw", "start", "accept_by", "colour"}
+
+
 def test_an_id_in_use_is_a_conflict(world: World) -> None:
     assert world.ask(world.desk, "POST", "/v1/desk/events", json={**CALL, "id": "dr-1"}).status_code == 409
 

@@ -140,6 +140,13 @@ def test_what_cannot_be_off_is_said_with_every_other_fault(world: World) -> None
     assert {f["field"] for f in answer.json()["faults"]} == {"asset", "end"}
 
 
+def test_faults_of_form_and_meaning_of_a_stop_are_listed_together(world: World) -> None:
+    body = {"asset": "cooling", "start": rfc3339(NOW), "end": rfc3339(NOW - QUARTER), "reason": " "}
+    answer = world.ask(world.data_centre, "POST", "/v1/site/unavailability", json=body)
+    assert answer.status_code == 422
+    assert {f["field"] for f in answer.json()["faults"]} == {"end", "reason"}
+
+
 OTHERS = [
     ("GET", EVENT, None), ("POST", f"{EVENT}/acceptance", {"share": 1.0}),
     ("POST", f"{EVENT}/withdrawal", {"reason": "r"}), ("GET", f"{EVENT}/statement", None),

@@ -112,6 +112,18 @@ def test_a_network_that_cannot_be_used_is_a_fault(
     assert len(found) == 2, found
 
 
+def test_an_element_that_does_not_exist_is_a_fault(changed: Folder) -> None:
+    found = faults_of(changed((P, "element: line 18", "element: line 9999")))
+    assert found == ["feeder-9/element: unknown element line 9999"]
+
+
+def test_a_generator_of_ours_is_not_fed_in_by_the_background_too(changed: Folder, tmp_path: Path) -> None:
+    found = faults_of(changed((N, "[80, 81, 82, 83, 84, 87, 88, 89]", "[]")), tmp_path / "cache")
+    assert len(found) == 8
+    said = "wind-82 is a generator of the grid too (gen:WP8, 6.1 MW at bus 89); list it, or it counts twice"
+    assert f"network.yaml/own_generation: {said}" in found
+
+
 @pytest.mark.parametrize("content", ["{", "[1, 2]", '{"a": 1}', "", "no json"])
 def test_an_unreadable_network_file_is_a_fault(changed: Folder, tmp_path: Path, content: str) -> None:
     folder = changed((N, "simbench: 1-MV-comm--2-sw", "file: net.json"))

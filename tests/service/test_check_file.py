@@ -55,8 +55,9 @@ def test_every_fault_of_a_file_is_listed_at_once() -> None:
     [
         ({"schedule": {"a": [1.0, 2.0]}}, "b/schedule: is missing"),
         ({"times": []}, "plan/times: is empty"),
-        ({"times": ["2016-07-11T08:00:00Z", "2016-07-11T09:00:00Z"]}, "plan/times: are not consecutive quarters"),
-        ({"step": "PT1H"}, "plan/step: PT1H over 2 times; only PT15M is checked"),
+        ({"times": ["2016-07-11T08:00:00Z", "2016-07-11T09:00:00Z"]}, "plan/times: are not consecutive steps of PT15M"),
+        ({"step": "PT20M"}, "plan/step: PT20M over 2 times; must be PT15M, PT30M, PT1H"),
+        ({"step": "PT1H"}, "plan/times: are not consecutive steps of PT1H"),
         ({"decisions": {"a": {"boiler_mw_th": [1.0]}}}, "a/decisions.boiler_mw_th: has 1 values for 2 times"),
         ({"q_mvar": {"ghost": [0.0, 0.0]}}, "ghost/q_mvar: is no asset of the portfolio"),
         ({"initial_state": {"ghost": {"power_mw": 0, "stored_mwh": 0, "on": False, "minutes_in_state": 1}}},
@@ -67,9 +68,16 @@ def test_one_fault(changes: dict[str, Any], fault: str) -> None:
     assert fault in faults(**changes)
 
 
-@pytest.mark.parametrize("time", ["2016-07-11T08:00:00", "yesterday"])
+@pytest.mark.parametrize(
+    "time", ["2016-07-11T08:00:00", "yesterday", "0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00"]
+)
 def test_times_need_a_zone(time: str) -> None:
     assert [f for f in faults(times=[time, "2016-07-11T08:15:00Z"]) if f.startswith("plan/times.0")]
+
+
+def test_a_time_without_a_place_in_the_calendar_says_which_years_have_one() -> None:
+    found = faults(times=["2016-07-11T08:00:00Z", "9999-12-31T23:59:59-14:00"])
+    assert found == ["plan/times.1: must lie in the years 1970 to 2199"]
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("-inf"), float("nan"), "one", None])
@@ -81,7 +89,7 @@ def test_commitment_is_whole() -> None:
     assert [f for f in faults(commitment={"a": [0.5, 1]}) if f.startswith("plan/commitment.a.0")]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"times": 3}'])
+@pytest.mark.parametrize("text", ["", "[]", "{", "null", '{"times": 3}', "[" * 100_000, '{"times": ' + "[" * 100_000])
 def test_what_is_no_plan_at_all(text: str) -> None:
     with pytest.raises(InputFaults):
         parse_plan(text, KNOWN)
@@ -95,7 +103,8 @@ def test_nothing_is_started_for_a_faulty_file(settings: Settings, monkeypatch: p
     monkeypatch.setattr(module, "open_system", never)
     with pytest.raises(InputFaults) as wrong:
         check_file(json.dumps(body()), DEMO, settings, None, lambda *_: None)
-    assert len([f for f in wrong.value.faults if f.reason == "is missing"]) == 25
+    missing = {f.where for f in wrong.value.faults if f.reason == "is missing"}
+    assert missing == load_portfolio(DEMO).portfolio.index.keys()
     with pytest.raises(InputFaults):
         check_file("{}", DEMO, settings, Path("none.db"), lambda *_: None)
 

@@ -6,6 +6,7 @@ import json
 import os
 import resource
 import shutil
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -25,11 +26,12 @@ from vpp.service.cascade import run_stage
 from vpp.service.cli import app, main
 from vpp.service.knowledge import gather
 from vpp.service.portfolio import load_portfolio
+from vpp.service.preflight import why_no_database, why_no_folder, why_not_writable
 from vpp.service.simulate import RECORD
 from vpp.service.system import System
 
 RUN = [sys.executable, "-c", "from vpp.service.cli import main; main()"]
-HELP_CPU_S = 0.9
+HELP_CPU_S = 0.5
 COMMANDS = ("simulate", "plan", "check", "bid", "event", "flexibility", "explain", "serve", "demo")
 
 
@@ -65,8 +67,9 @@ def here(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 
 
 def test_help_answers_at_once_with_examples() -> None:
+    """Half a second of the processor's time: a busy machine makes the clock on the wall late, this one not."""
     cost = []
-    for _ in range(2):
+    for _ in range(3):
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         told = vpp("--help")
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
@@ -124,11 +127,101 @@ def test_no_portfolio_at_all(tmp_path: Path) -> None:
         ["simulate", "--speed", "0"],
         ["flexibility", "--bus", "98", "--at", "2016-07-12T17:30:00"],
         ["flexibility", "--bus", "98", "--at", "later"],
+        ["flexibility", "--bus", "98", "--at", "0001-01-01T00:00:00+14:00"],
+        ["plan", "--day", "0001-01-01"],
+        ["plan", "--day", "9999-12-31"],
+        ["bid", "--day", "9999-12-31"],
+        ["simulate", "--start", "9999-12-31"],
+        ["demo", "--start", "0001-01-01"],
+        ["simulate", "--db", "/proc/none/x.db"],
+        ["serve", "--db", "/proc/none/x.db"],
+        ["simulate", "--report", "/nonexistent/x.html"],
+        *([command, "--json", "/nonexistent/x.json"] for command in ("plan", "simulate", "bid")),
+        ["event", "dr-demo", "--db", "x.db", "--json", "/nonexistent/x.json"],
+        ["flexibility", "--bus", "98", "--at", "2016-07-12T17:30:00+02:00", "--json", "/nonexistent/x.json"],
         ["unknown"],
     ],
 )
-def test_bad_arguments_end_with_2(arguments: list[str]) -> None:
+def test_bad_arguments_end_with_2_before_any_work(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def never(*_: object, **__: object) -> None:
+        raise AssertionError("the portfolio was read")
+
+    monkeypatch.setattr("vpp.service.portfolio.read_mapping", never)
     assert CliRunner().invoke(app, arguments).exit_code == 2
+
+
+@pytest.mark.parametrize(("variable", "command"), [
+    ("VPP_CACHE_DIR", ["plan"]), ("VPP_MODELS_DIR", ["bid"]), ("VPP_STATE_DIR", ["demo"]), ("VPP_STATE_DIR", ["serve"]),
+])  # fmt: skip
+def test_a_folder_that_cannot_be_made_ends_with_2(
+    variable: str, command: list[str], here: Callable[..., Told], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, "/proc/x")
+    told = here(*command)
+    name = variable.removeprefix("VPP_").lower()
+    assert (told.code, told.stderr.strip()) == (
+        2, f"environment/{name}: /proc/x cannot be made: No such file or directory",
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("command", ["serve", "demo"])
+def test_a_taken_port_ends_with_2_before_any_work(
+    command: str, here: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VPP_STATE_DIR", str(tmp_path))
+    with closing(socket.create_server(("127.0.0.1", 0))) as taken:
+        port = taken.getsockname()[1]
+        told = here(command, "--portfolio", "/nowhere", "--port", str(port))
+    assert (told.code, told.stderr.strip()) == (
+        2, f"port: cannot listen on 127.0.0.1:{port}: Address already in use",
+    )  # fmt: skip
+    assert "/nowhere: is no folder" in here("serve", "--portfolio", "/nowhere", "--port", str(port)).stderr
+
+
+@pytest.mark.parametrize("command", [["simulate"], ["demo", "--port", "0"], ["serve", "--live", "devices.yaml"]])
+def test_a_dead_redis_ends_with_2_before_any_work(
+    command: list[str], here: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = str(free.getsockname()[1])
+    monkeypatch.setenv("VPP_STATE_DIR", str(tmp_path))
+    monkeypatch.setenv("VPP_REDIS_URL", "redis://127.0.0.1:1/0")
+    told = here(*[port if word == "0" else word for word in command], "--portfolio", "/nowhere")
+    assert told.code == 2
+    assert told.stderr.startswith("environment/redis_url: no Redis server: ")
+
+
+@pytest.mark.parametrize(
+    ("url", "fault"),
+    [
+        ("nonsense", "environment/database_url: must be a URL such as "),
+        ("nonsense://x/y", "nonsense://x/y: cannot be opened: "),
+        ("sqlite:////proc/none/x.db", "sqlite:////proc/none/x.db: cannot be opened: "),
+    ],
+)
+def test_a_database_that_cannot_be_had_ends_with_2(
+    url: str, fault: str, here: Callable[..., Told], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("VPP_STATE_DIR", str(tmp_path / "state"))
+    monkeypatch.setenv("VPP_CACHE_DIR", str(ROOT / ".cache" / "vpp"))
+    monkeypatch.setenv("VPP_DATABASE_URL", url)
+    with closing(socket.create_server(("127.0.0.1", 0))) as free:
+        port = str(free.getsockname()[1])
+    told = here("serve", "--port", port, "--portfolio", str(DEMO))
+    assert told.code == 2
+    assert told.stderr.strip().splitlines()[-1].startswith(fault), told.stderr
+    assert not Path("nonsense").exists()
+
+
+def test_trying_a_place_leaves_nothing(tmp_path: Path) -> None:
+    kept = tmp_path / "kept.json"
+    kept.write_text("old")
+    assert why_not_writable(kept) is None and why_not_writable(tmp_path / "new.json") is None
+    assert why_no_folder(tmp_path / "a" / "b") is None and why_no_database(tmp_path / "c" / "x.db") is None
+    assert why_not_writable(tmp_path) == "is a folder"
+    assert why_no_folder(kept) == f"{kept} is no folder"
+    assert [p.name for p in tmp_path.iterdir()] == ["kept.json"]
+    assert kept.read_text() == "old"
 
 
 def test_json_on_stdout_is_alone_there(make: Make, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -16,7 +17,9 @@ from vpp.domain.command import Priority, Proposal
 from vpp.domain.schedule import DispatchRun
 from vpp.domain.time import QUARTER, local_midnight
 from vpp.service import check_file as module
+from vpp.service.cascade import committing, run_stage
 from vpp.service.check_file import check_file
+from vpp.service.knowledge import gather
 from vpp.service.plan import check_plan, parse_plan, plan_report
 from vpp.service.settings import Settings
 from vpp.service.situation import Situation
@@ -65,6 +68,21 @@ def test_times_run_from_ten_oclock_of_the_day_before_to_the_end_of_the_day(repor
     assert all(t.endswith("Z") for t in report["times"])
 
 
+@pytest.mark.parametrize("minutes", [30, 60])
+def test_a_plan_in_longer_steps_says_so_and_is_checked_in_them(make: Make, minutes: int) -> None:
+    system = make(ISSUED)
+    step = timedelta(minutes=minutes)
+    stages = tuple(replace(s, step=step) if s.name == "day_ahead" else s for s in system.loaded.stages)
+    system.loaded = replace(system.loaded, stages=stages)
+    situation = gather(system, "day_ahead", "plan", ISSUED, scenarios=0)
+    body = json.loads(json.dumps(plan_report(situation, run_stage(situation, "x", committing()))))
+    assert (body["step"], len(body["times"])) == ("PT30M" if minutes == 30 else "PT1H", 38 * 60 // minutes)
+    assert found(system, body) == []
+    body["schedule"]["battery-glass"][0] += 0.1
+    assert any(f.startswith("battery-glass/") for f in found(system, body))
+    assert found(make(ISSUED, network=False), body) == [f"plan/step: is {body['step']}, the portfolio plans in PT15M"]
+
+
 def test_every_list_is_as_long_as_times(report: Body, offgrid: System) -> None:
     n = len(report["times"])
     for name in ("schedule", "q_mvar"):
@@ -73,7 +91,7 @@ def test_every_list_is_as_long_as_times(report: Body, offgrid: System) -> None:
     rows += [v for d in report["decisions"].values() for v in d.values()]
     rows.append(report["prices"]["market_eur_per_mwh"])
     assert {len(r) for r in rows} == {n}
-    assert report["commitment"].keys() == {"mill-1", "mill-2", "mill-3", "chp"}
+    assert report["commitment"].keys() >= {"mill-1", "mill-2", "mill-3", "chp"}
     assert {v for row in report["commitment"].values() for v in row} <= {0, 1}
     assert "boiler_mw_th" in report["decisions"]["chp"]
     assert report["initial_state"]["mill-2"] == {

@@ -12,16 +12,13 @@ import numpy as np
 import pytest
 import yaml
 
+from dispatch.registry import KINDS
 from vpp.domain.errors import InputFaults
 from vpp.domain.time import TimeGrid
 from vpp.service.inputs import series_used
-from vpp.service.portfolio import (
-    LoadedPortfolio,
-    check_against_network,
-    check_against_series,
-    load_portfolio,
-    read_portfolio,
-)
+from vpp.service.plausible import SWITCHED, controls
+from vpp.service.portfolio import LoadedPortfolio, load_portfolio, read_portfolio
+from vpp.service.references import check_against_network, check_against_series
 
 DEMO = Path(__file__).resolve().parents[2] / "config" / "demo"
 Folder = Callable[..., Path]
@@ -86,6 +83,94 @@ def test_an_unreadable_series_is_a_fault_of_that_series(suffix: str, content: by
     (folder / f"series/bad.{suffix}").write_bytes(content)
     found = faults_of(folder)
     assert len(found) == 1 and found[0].startswith(f"steel/file: series/bad.{suffix} is unreadable: ")
+
+
+UNREADABLE = {
+    "a mapping as a key": "? {a: b}\n: 1\n",
+    "a list as a key": "? [a, b]\n: 1\n",
+    "a date that does not exist": "start: 2016-13-45T00:00:00Z\n",
+    "a mapping that holds itself": "a: &x {y: *x}\n",
+    "an integer of 5000 digits": f"a: {'9' * 5000}\n",
+    "brackets without end": f"a: {'[' * 100_000}\n",
+    "aliases that double": "a0: &a0 [x, x]\n" + "".join(f"a{k}: &a{k} [*a{k - 1}, *a{k - 1}]\n" for k in range(1, 40)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", UNREADABLE)
+@pytest.mark.parametrize("file", ["portfolio", "network"])
+def test_a_file_that_cannot_be_read_is_one_fault_and_never_a_crash(name: str, file: str, changed: Folder) -> None:
+    folder = changed()
+    (folder / f"{file}.yaml").write_text(UNREADABLE[name])
+    (found,) = faults_of(folder)
+    assert re.match(rf"{file}.yaml(/line \d+)?: unreadable YAML: .", found), found
+
+
+@pytest.mark.parametrize("file", ["portfolio", "market", "stages", "network", "events"])
+def test_a_folder_in_the_place_of_a_file_is_one_fault(file: str, changed: Folder) -> None:
+    folder = changed()
+    (folder / f"{file}.yaml").unlink()
+    (folder / f"{file}.yaml").mkdir()
+    (found,) = faults_of(folder)
+    assert found.startswith(f"{file}.yaml: unreadable YAML: ")
+
+
+def test_an_empty_mapping_says_what_is_missing(changed: Folder) -> None:
+    expected = {
+        "portfolio": ("portfolio.yaml/zone: is missing", "portfolio.yaml/assets: is missing"),
+        "market": ("market.yaml/energy: is missing", "market.yaml/currency: is missing"),
+        "stages": ("stages.yaml/day_ahead: is missing", "stages.yaml/issue: is missing"),
+        "network": ("network.yaml/model: is missing",),
+    }
+    for file, missing in expected.items():
+        folder = changed()
+        (folder / f"{file}.yaml").write_text("{}\n")
+        assert set(missing) <= set(faults_of(folder)), file
+
+
+def test_a_portfolio_sells_through_trading_units(changed: Folder) -> None:
+    folder = changed()
+    text = (folder / P).read_text()
+    first, last = text.index("trading_units:"), text.index("congestion_points:")
+    (folder / P).write_text(text[:first] + text[last:])
+    assert faults_of(folder) == ["portfolio.yaml/trading_units: is missing"]
+
+
+@pytest.mark.parametrize("step", ["PT30M", "PT1H"])
+def test_plans_may_have_longer_steps(step: str, changed: Folder) -> None:
+    loaded = load_portfolio(changed(("stages.yaml", "day_ahead: {step: PT15M", f"day_ahead: {{step: {step}")))
+    assert loaded.stage("day_ahead").step in (timedelta(minutes=30), timedelta(hours=1))
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ("0001-01-01T00:00:00,0.1\n", "steel/local_time: 0001-01-01T00:00:00 must lie in the years 1970 to 2199"),
+        ("9999-12-31T23:45:00,0.1\n", "steel/local_time: 9999-12-31T23:45:00 must lie in the years 1970 to 2199"),
+        ("2016-01-04T00:00:00,\n2016-01-04T00:15:00,\n", "steel/mw: series/own.csv holds gaps only, no value"),
+    ],
+)
+def test_a_series_that_cannot_be_used_is_a_fault(rows: str, fault: str, changed: Folder) -> None:
+    folder = changed((P, "series/steel.parquet", "series/own.csv"))
+    (folder / "series/own.csv").write_text("local_time,mw\n" + rows)
+    assert faults_of(folder) == [fault]
+
+
+def test_kinds_that_are_on_or_off_are_known() -> None:
+    assert set(SWITCHED) <= set(KINDS)
+    assert {name: controls(kind) for name, kind in KINDS.items() if name in ("battery", "chp", "process")} == {
+        "battery": ("continuous", "step", "request"), "chp": ("continuous",), "process": ("request", "step"),
+    }  # fmt: skip
+
+
+def test_a_plan_with_a_commitment_is_told_ahead_only_to_kinds_made_for_it() -> None:
+    fixed = ("chp", "ev_fleet", "thermal_unit", "water_works")
+    assert [controls(KINDS[name]) for name in fixed] == [("continuous",)] * 4
+    assert (controls(KINDS["price_elastic"]), controls(KINDS["fixed_load"])) == (("price",), ("none",))
+
+
+def test_input_is_never_refused_without_a_fault() -> None:
+    with pytest.raises(ValueError, match="without a fault"):
+        InputFaults([])
 
 
 def test_faults_of_all_files_come_at_once(changed: Folder) -> None:
@@ -193,7 +278,7 @@ def test_a_network_file_lies_in_the_folder(changed: Folder, tmp_path: Path) -> N
 
 def test_the_demo_holds_what_it_promises(demo: LoadedPortfolio) -> None:
     portfolio = demo.portfolio
-    assert {a.kind for a in portfolio.assets} == {
+    assert {a.kind for a in portfolio.assets} >= {
         "battery", "chp", "curtailable", "fixed_load", "price_elastic", "process", "thermal_store",
     }  # fmt: skip
     assert len(portfolio.sites) >= 9

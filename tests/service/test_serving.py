@@ -275,7 +275,7 @@ def test_serving_live_runs_the_clock_while_it_serves_and_leaves_simulations_alon
 def test_host_and_port_come_from_the_environment_and_options_override_them(
     words: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from vpp.service import demo
+    from vpp.service import demo, preflight
     from vpp.service.cli import app
 
     seen: list[tuple[str, int]] = []
@@ -284,6 +284,7 @@ def test_host_and_port_come_from_the_environment_and_options_override_them(
         at = next(i for i, value in enumerate(given) if isinstance(value, str))
         seen.append(given[at : at + 2])
 
+    monkeypatch.setattr(preflight, "require_port", lambda *_: None)
     for module, name in ((serving, "serve_record"), (live, "serve_live"), (demo, "run_demo")):
         monkeypatch.setattr(module, name, note)
     for given in ([], ["--host", "::1"], ["--port", "81"]):

@@ -35,9 +35,11 @@ class Fault:
 
 
 class InputFaults(VppError):
-    """All faults of an input at once."""
+    """All faults of an input at once, at least one. Raises ValueError for none, which would refuse without a word."""
 
     def __init__(self, faults: Sequence[Fault]) -> None:
+        if not faults:
+            raise ValueError("input without a fault cannot be refused")
         self.faults = tuple(faults)
         super().__init__("\n".join(map(str, self.faults)))
 

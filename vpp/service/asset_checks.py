@@ -12,8 +12,10 @@ from pydantic import BaseModel, ValidationError
 from adapters.profiles import load_profiles, load_signs
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.portfolio import Asset, Input
+from vpp.service.plausible import plausible
 from vpp.service.portfolio_files import AssetFile, InputFile
-from vpp.service.yaml_files import explained, non_finite
+from vpp.service.yaml_files import explained
+from vpp.service.yaml_values import NO_BOOL, is_finite, misplaced_bools, non_finite
 
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 ORDERED = (
@@ -54,7 +56,9 @@ def device_profiles(config: Path, faults: list[Fault]) -> tuple[frozenset[str], 
 
 
 def _number(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if is_finite(value) else None
 
 
 def _flat(params: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -86,6 +90,7 @@ def _mentions(text: str, fields: Iterable[str]) -> bool:
 def parameters(kind: Any, where: str, raw: Mapping[str, Any], faults: list[Fault]) -> BaseModel | None:
     """The parameter model of `kind`, or None with every fault appended."""
     bad = raw_faults(where, raw)
+    bad += [Fault(where, ".".join(map(str, path)), NO_BOOL) for path in misplaced_bools(kind.Params, raw)]
     named = {fault.field for fault in bad}
     made: BaseModel | None = None
     try:
@@ -144,6 +149,7 @@ def build_asset(entry: AssetFile, kinds: Mapping[str, Any], known: Known, faults
         faults.append(Fault(entry.id, "device", f"is missing; config/signs.yaml names none for kind {entry.kind}"))
     params = parameters(kind, entry.id, entry.params, faults)
     inputs = _inputs(entry.id, kind, entry.inputs, faults)
+    faults += plausible(entry, kind, params)
     if params is not None:
         faults += _initial(entry, kind.window(params))
     if len(faults) > before:

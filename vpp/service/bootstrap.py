@@ -16,16 +16,11 @@ from grid_models.spec import NetworkSpec
 from vpp.domain.errors import Fault as InputFault
 from vpp.domain.errors import InputFaults, UnknownElement
 from vpp.domain.forecast import Series
-from vpp.domain.portfolio import Outage
+from vpp.domain.portfolio import Outage, Portfolio
 from vpp.domain.time import QUARTER, Array, TimeGrid
 from vpp.service.asset_checks import CONFIG
-from vpp.service.portfolio import (
-    LoadedPortfolio,
-    check_against_network,
-    check_against_series,
-    load_portfolio,
-    read_portfolio,
-)
+from vpp.service.portfolio import LoadedPortfolio, load_portfolio, read_portfolio
+from vpp.service.references import check_against_elements, check_against_network, check_against_series
 from vpp.service.series_book import SeriesBook
 from vpp.service.settings import Settings
 from vpp.service.system import System
@@ -34,6 +29,7 @@ if TYPE_CHECKING:
     from adapters.modbus import Endpoint
 
 NETWORK, MODEL = "network.yaml", "model"
+SAME_SIZE = 0.01
 
 
 def load_model(
@@ -102,6 +98,22 @@ def _base_case(grid: GridModel) -> list[InputFault]:
     return [] if solved else [InputFault(NETWORK, MODEL, "does not converge")]
 
 
+def counted_twice(portfolio: Portfolio, grid: GridModel) -> list[InputFault]:
+    """Assets that the background also feeds in: as large, at the same bus and by the same profile."""
+    rows = {name: row for row, name in enumerate(grid.background.series)}
+    faults = []
+    for asset in portfolio.assets:
+        for source in asset.inputs.values():
+            if asset.bus is None or asset.bus not in grid.network.buses or source.series not in rows:
+                continue
+            fed_mw = float(grid.background.p_map[rows[source.series], grid.network.buses.index(asset.bus)])
+            if fed_mw > 0.0 and abs(fed_mw - source.scale) <= SAME_SIZE * fed_mw:
+                fed = f"{source.series}, {fed_mw:g} MW at bus {asset.bus}"
+                reason = f"{asset.id} is a generator of the grid too ({fed}); list it, or it counts twice"
+                faults.append(InputFault(NETWORK, "own_generation", reason))
+    return faults
+
+
 def load_checked(directory: Path, cache_dir: Path) -> tuple[LoadedPortfolio, GridModel | None]:
     """A portfolio that fits its network and its series. Raises InputFaults with every fault and misfit at once."""
     read = read_portfolio(directory)
@@ -109,6 +121,8 @@ def load_checked(directory: Path, cache_dir: Path) -> tuple[LoadedPortfolio, Gri
     grid = load_model(read.network, read.outages, cache_dir, faults) if read.network is not None else None
     if grid is not None:
         faults += check_against_network(read.references, set(grid.network.buses)) + _base_case(grid)
+        faults += check_against_elements(read.references, grid.network.elements)
+        faults += counted_twice(read.loaded.portfolio, grid) if read.loaded is not None else []
     if grid is not None or not read.given:
         faults += check_against_series(read.references, grid.series.keys() if grid is not None else ())
     if faults or read.loaded is None:

@@ -11,16 +11,29 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import date, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from vpp.service.cli_options import (
+    DatabaseOption,
+    HostOption,
+    JsonOption,
+    PortfolioOption,
+    PortOption,
+    day_of,
+    moment_of,
+    to_report,
+)
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 if TYPE_CHECKING:
     from rich.console import Console
+
+    from vpp.service.settings import Settings
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -32,11 +45,7 @@ app = typer.Typer(
     "vpp simulate --portfolio config/demo --start 2016-07-12 --days 1 --json out.json",
 )
 
-PortfolioOption = Annotated[Path, typer.Option("--portfolio", help="Folder with portfolio.yaml and its companions.")]
-JsonOption = Annotated[str, typer.Option("--json", help="Where to write the JSON; - is stdout.")]
-DatabaseOption = Annotated[Path | None, typer.Option("--db", help="SQLite file of the record.")]
-HostOption = Annotated[str | None, typer.Option("--host", help="Where to listen; VPP_HOST, else 127.0.0.1.")]
-PortOption = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="VPP_PORT, else 8000.")]
+
 DEMO = Path("config/demo")
 
 
@@ -53,23 +62,6 @@ def main() -> None:
     except VppError as wrong:
         typer.echo(f"vpp: {wrong}", err=True)
         raise SystemExit(2) from None
-
-
-def _day(text: str) -> date:
-    try:
-        return date.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text} is no date such as 2016-07-12") from None
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text} is no RFC 3339 time") from None
-    if moment.tzinfo is None:
-        raise typer.BadParameter(f"{text} has no time zone")
-    return moment
 
 
 def _console(target: str) -> Console:
@@ -104,10 +96,14 @@ def _bars(console: Console) -> Iterator[Callable[[str, int, int], None]]:
         yield show
 
 
-def _settings() -> Any:
+def _settings(*places: str) -> Settings:
+    """From the environment; the caches and the folders named in `places` can be had."""
+    from vpp.service.preflight import require_places
     from vpp.service.settings import from_env
 
-    return from_env(os.environ)
+    settings = from_env(os.environ)
+    require_places(settings, "cache_dir", "models_dir", *places)
+    return settings
 
 
 def _scratch() -> str:
@@ -131,7 +127,7 @@ def plan(
     console = _console(out)
     with _bars(console) as show:
         system, issued = prepare_day(
-            portfolio, _day(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of)
+            portfolio, day_of(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of)
         )
         show("plan", 0, 1)
         situation, run = plan_day(system, issued, not no_security, deadline)
@@ -197,20 +193,24 @@ def simulate(
     speed: Annotated[float | None, typer.Option("--speed", min=0.1, help="Times real time; else lockstep.")] = None,
     db: DatabaseOption = None,
     out: JsonOption = "",
-    report: Annotated[Path | None, typer.Option("--report", help="HTML report; beside the JSON if absent.")] = None,
+    report: Annotated[
+        Path | None, typer.Option("--report", callback=to_report, help="HTML report; beside the JSON if absent.")
+    ] = None,
 ) -> None:
     """The closed loop on a virtual plant; the same command with the same --db resumes."""
     import tempfile
 
+    from vpp.service.preflight import require_redis
     from vpp.service.run_simulation import simulate_and_report
     from vpp.service.simulate import Request
 
-    console = _console(out)
+    console, settings = _console(out), _settings()
+    require_redis(settings)
     with tempfile.TemporaryDirectory() as scratch, _bars(console) as show:
         database = db or Path(scratch) / "simulation.db"
         html = report or (Path(out).with_suffix(".html") if out not in ("", "-") else None)
-        request = Request(portfolio, _day(start), days, seed, speed, database)
-        body = simulate_and_report(request, _settings(), oracle, html, show)
+        request = Request(portfolio, day_of(start), days, seed, speed, database)
+        body = simulate_and_report(request, settings, oracle, html, show)
     _write(out, body)
     _say_simulation(console, body)
 
@@ -239,7 +239,9 @@ def bid(
 
     console = _console(out)
     with _bars(console) as show:
-        body = bid_report(portfolio, _day(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of))
+        body = bid_report(
+            portfolio, day_of(day), _settings(), _scratch(), lambda n, of: show("day-ahead models", n, of)
+        )
     _write(out, body)
     console.print(f"{len(body['bids'])} bids for {day}, gate {body['bids'][0]['gate'] if body['bids'] else '-'}")
 
@@ -267,7 +269,7 @@ def flexibility(
     """Secure MW up (more injection) and down (less) at a node for the next hours."""
     from vpp.service.node_flexibility import flexibility_report
 
-    moment, console = _moment(at), _console(out)
+    moment, console = moment_of(at), _console(out)
     with _bars(console) as show:
         train = lambda n, of: show("day-ahead models", n, of)  # noqa: E731
         body = flexibility_report(portfolio, bus, moment, hours, _settings(), train)
@@ -289,14 +291,14 @@ def explain(
 
     if plan is not None and db is not None:
         raise typer.BadParameter("--plan and --db exclude each other")
-    moment, console = _moment(at), _console(out)
+    moment, console = moment_of(at), _console(out)
     if db is not None:
         body = explain_recorded(db, portfolio, asset, moment, _settings())
     else:
         text = plan_text(plan) if plan is not None else None
         with _bars(console) as show:
             train = lambda n, of: show("day-ahead models", n, of)  # noqa: E731
-            body = explain_day(portfolio, _day(day) if day else None, asset, moment, _settings(), text, train)
+            body = explain_day(portfolio, day_of(day) if day else None, asset, moment, _settings(), text, train)
     _write(out, body)
     console.print(body["sentence"])
 
@@ -312,8 +314,13 @@ def serve(
     ] = None,
 ) -> None:
     """The API and the page on a record; with --live the clocks run on real devices, else none do."""
-    settings = _settings()
+    from vpp.service.preflight import require_port, require_redis
+
+    settings = _settings("state_dir")
     where = host or settings.host, port or settings.port
+    require_port(*where)
+    if live is not None:
+        require_redis(settings)
     if live is None:
         from vpp.service.serving import serve_record
 
@@ -335,8 +342,11 @@ def demo(
 ) -> None:
     """First certified plan, virtual plant, service and page, three accelerated clocks, until interrupted."""
     from vpp.service.demo import run_demo
+    from vpp.service.preflight import require_port, require_redis
 
+    settings = _settings("state_dir")
+    where = host or settings.host, port or settings.port
+    require_port(*where)
+    require_redis(settings)
     with _bars(_console("")) as show:
-        settings = _settings()
-        where = host or settings.host, port or settings.port
-        run_demo(portfolio, _day(start), speed, *where, db, settings, show)
+        run_demo(portfolio, day_of(start), speed, *where, db, settings, show)

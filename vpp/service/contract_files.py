@@ -16,11 +16,16 @@ SCOPES = ("sites", "metering_points", "trading_units", "assets")
 RESERVE = "reserve"
 
 
-def definitions(raw: Mapping[str, Any], portfolio: Mapping[str, Any], faults: list[Fault]) -> list[tuple[str, Any]]:
-    """(product, terms) of both sections of the market's `raw` mapping; `portfolio` is the raw portfolio."""
+def definitions(
+    raw: Mapping[str, Any], portfolio: Mapping[str, Any] | None, faults: list[Fault]
+) -> list[tuple[str, Any]]:
+    """(product, terms) of both sections of the market's `raw` mapping.
+
+    `portfolio` is the raw portfolio, None where it could not be read, so that nothing is looked up in it.
+    """
     from dispatch.products.registry import PRODUCTS
 
-    known = {scope: raw_ids(portfolio.get(scope)) for scope in SCOPES}
+    known = {scope: raw_ids(portfolio.get(scope) if portfolio is not None else None) for scope in SCOPES}
     offered = {n: p.Terms for n, p in PRODUCTS.items() if p.Terms is not None}
     found: list[tuple[str, Any]] = []
     seen: set[str] = set()
@@ -35,7 +40,7 @@ def definitions(raw: Mapping[str, Any], portfolio: Mapping[str, Any], faults: li
         seen.add(name)
         terms = validated(offered[product], entry, name, faults)
         if terms is not None:
-            faults += _strangers(name, terms, known)
+            faults += _strangers(name, terms, known) if portfolio is not None else []
             found.append((product, terms))
     return found
 

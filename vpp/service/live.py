@@ -45,7 +45,7 @@ def read_devices(path: Path, faults: list[Fault]) -> dict[str, Endpoint | None]:
     profiles = {p.stem for p in (CONFIG / "devices").glob("*.yaml")}
     found: dict[str, Endpoint | None] = {}
     users: dict[tuple[str, int, int], list[str]] = defaultdict(list)
-    for asset, raw in read_mapping(path, faults).items():
+    for asset, raw in (read_mapping(path, faults) or {}).items():
         given = validated(EndpointFile, raw, str(asset), faults)
         found[str(asset)] = None
         if given is None:

@@ -5,13 +5,14 @@ Numbers of the demo are an example and labelled so (`example: true`).
 
 from __future__ import annotations
 
-from datetime import date, datetime, time, timedelta
+from datetime import date, datetime, timedelta
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
 from vpp.domain.time import QUARTER, Array, TimeGrid, local_time
 from vpp.service.inputs import by_local_hour
+from vpp.service.moments import WallTime
 from vpp.service.yaml_files import Duration, Edge
 
 Hourly = Annotated[tuple[float, ...], Field(min_length=24, max_length=24)]
@@ -34,18 +35,18 @@ class EnergyProduct(Edge):
 
     product: str
     interval: Duration
-    issue: time
-    gate: time
-    award: time
+    issue: WallTime
+    gate: WallTime
+    award: WallTime
     share_awarded: float = Field(ge=0.0, le=1.0)
     price_levels: int = Field(ge=2, le=50)
     min_mw: float = Field(ge=0.0)
 
     @field_validator("interval")
     @classmethod
-    def _divides_a_day(cls, value: timedelta) -> timedelta:
-        if value <= timedelta() or value % QUARTER or timedelta(days=1) % value:
-            raise ValueError("must be a multiple of 15 minutes that divides a day")
+    def _divides_every_day(cls, value: timedelta) -> timedelta:
+        if value not in (QUARTER, 2 * QUARTER, 4 * QUARTER):
+            raise ValueError("must be PT15M, PT30M or PT1H: local days have 23, 24 or 25 hours")
         return value
 
     @model_validator(mode="after")
@@ -58,9 +59,12 @@ class EnergyProduct(Edge):
 
 
 class GridFee(Edge):
-    """Time-of-use fee on consumption: a price per band, and the band of each local hour."""
+    """Time-of-use fee on consumption: a price per band, and the band of each local hour.
 
-    bands_eur_per_mwh: dict[Band, float]
+    A fee below zero would pay for consuming and producing at once, which has no exact linear form.
+    """
+
+    bands_eur_per_mwh: dict[Band, Annotated[float, Field(ge=0.0)]]
     hourly: Annotated[tuple[Band, ...], Field(min_length=24, max_length=24)]
 
     @model_validator(mode="after")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dispatch.certify import certify
 from dispatch.check import check_contracts, check_schedule
@@ -20,20 +20,22 @@ from vpp.domain.network import Certificate, Violation
 from vpp.domain.portfolio import AssetState
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD
-from vpp.domain.time import QUARTER, TimeGrid, local_time, rfc3339, utc
+from vpp.domain.time import TimeGrid, local_time, rfc3339, utc
 from vpp.service.assemble import exposure_of, rule_faults
 from vpp.service.bootstrap import load_stated, open_system
 from vpp.service.capacity import reserve_issues
 from vpp.service.cascade import committing, run_stage
 from vpp.service.desk import PLAN
 from vpp.service.knowledge import gather
+from vpp.service.moments import Moment
 from vpp.service.outcome import plan_json
 from vpp.service.settings import Settings
 from vpp.service.situation import Situation
+from vpp.service.stage_checks import PLAN_STEPS, iso
 from vpp.service.system import System
 
 Train = Callable[[int, int], None]
-STEP = "PT15M"
+STEPS = {iso(step): step for step in PLAN_STEPS}
 STATE_TOLERANCE = 1e-6
 POWER_TOLERANCE_MW = 1e-4
 
@@ -82,7 +84,7 @@ def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
         "violations_final": final, "deadline_s": s.stage.deadline.total_seconds(),
         "wall_s": {k: run.wall_s.get(k, 0.0) for k in ("forecast", "build", "solve", "ac", "total")},
         "costs": dict(solution.costs) if solution else {},
-        "times": [rfc3339(t) for t in s.grid.starts], "step": STEP, "portfolio": s.portfolio.id,
+        "times": [rfc3339(t) for t in s.grid.starts], "step": iso(s.stage.step), "portfolio": s.portfolio.id,
         **plan_json(run.schedule, s.states),
         "prices": prices_json(s, run),
         "inputs_digest": run.inputs_digest,
@@ -136,7 +138,7 @@ class PlanFile(BaseModel):
 
     model_config = ConfigDict(extra="ignore", allow_inf_nan=False)
 
-    times: list[AwareDatetime]
+    times: list[Moment]
     step: str
     schedule: dict[str, list[float]]
     q_mvar: dict[str, list[float]] = {}
@@ -152,7 +154,8 @@ def parse_plan(text: str, known: Mapping[str, int]) -> PlanFile:
     try:
         plan = PlanFile.model_validate_json(text)
     except ValidationError as error:
-        faults = [Fault("plan", ".".join(map(str, e["loc"])), e["msg"]) for e in error.errors()]
+        told = [(".".join(map(str, e["loc"])), e["msg"].removeprefix("Value error, ")) for e in error.errors()]
+        faults = [Fault("plan", field, reason) for field, reason in told]
         raise InputFaults(faults + _shape_faults_beside(text, known)) from error
     if faults := _shape_faults(plan, known):
         raise InputFaults(faults)
@@ -163,13 +166,13 @@ def _shape_faults_beside(text: str, known: Mapping[str, int]) -> list[Fault]:
     """Faults of the shape of a file whose only other faults are values that are no numbers."""
     try:
         return _shape_faults(PlanFile.model_validate(json.loads(text, parse_constant=lambda _: 0.0)), known)
-    except ValueError:
+    except (ValueError, RecursionError):
         return []
 
 
 def schedule_of(plan: PlanFile, known: Mapping[str, int]) -> Schedule:
-    """A plan file as a schedule over quarters; reactive power it does not report is zero."""
-    grid = TimeGrid.uniform(utc(plan.times[0]), QUARTER, len(plan.times))
+    """A plan file as a schedule over its steps; reactive power it does not report is zero."""
+    grid = TimeGrid.uniform(utc(plan.times[0]), STEPS[plan.step], len(plan.times))
     power = np.array([plan.schedule[a] for a in known])
     return Schedule(
         tuple(known), grid, power, np.array([plan.q_mvar.get(a, [0.0] * grid.n) for a in known]),
@@ -194,11 +197,11 @@ def _shape_faults(plan: PlanFile, known: Mapping[str, int]) -> list[Fault]:
     lists += [(c, f"products.{k}", v) for c, d in plan.products.items() for k, v in d.items()]
     lists += [(a, f"decisions.{k}", v) for a, d in plan.decisions.items() for k, v in d.items()]
     faults += [Fault(a, k, f"has {len(v)} values for {steps} times") for a, k, v in lists if len(v) != steps]
-    if plan.step != STEP:
-        return [*faults, Fault("plan", "step", f"{plan.step} over {steps} times; only {STEP} is checked")]
-    expected = TimeGrid.uniform(utc(plan.times[0]), QUARTER, steps).starts
+    if plan.step not in STEPS:
+        return [*faults, Fault("plan", "step", f"{plan.step} over {steps} times; must be {', '.join(STEPS)}")]
+    expected = TimeGrid.uniform(utc(plan.times[0]), STEPS[plan.step], steps).starts
     if tuple(utc(t) for t in plan.times) != expected:
-        faults.append(Fault("plan", "times", "are not consecutive quarters"))
+        faults.append(Fault("plan", "times", f"are not consecutive steps of {plan.step}"))
     return faults
 
 
@@ -208,6 +211,8 @@ def check_plan(system: System, issued: datetime, plan: PlanFile) -> list[str]:
     states = system.states(issued)
     if schedule.grid.start != issued:
         return [f"plan/times: begin at {rfc3339(schedule.grid.start)}, this plan is issued at {rfc3339(issued)}"]
+    if (step := iso(system.stage(DAY_AHEAD).step)) != plan.step:
+        return [f"plan/step: is {plan.step}, the portfolio plans in {step}"]
     s = gather(system, DAY_AHEAD, PLAN, issued, scenarios=0)
     if s.grid != schedule.grid:
         return [f"plan/times: end at {rfc3339(schedule.grid.end)} instead of {rfc3339(s.grid.end)}"]

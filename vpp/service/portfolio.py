@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
-
-from pydantic import TypeAdapter, ValidationError
 
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.forecast import Series
@@ -29,8 +27,10 @@ from vpp.service import contract_files
 from vpp.service import portfolio_files as files
 from vpp.service.asset_checks import CONFIG, Known, build_asset, device_profiles, fleet_faults, shared_meters
 from vpp.service.market_config import MarketConfig
+from vpp.service.references import References, references_of
 from vpp.service.rule_files import load_rules
 from vpp.service.series import load_series
+from vpp.service.stage_checks import stage_faults
 from vpp.service.yaml_files import items, raw_ids, read_mapping, validated
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from dispatch.rules import RuleFile
     from grid_models.spec import NetworkSpec
 
-WHOLE = TypeAdapter(int)
+FILES, OPTIONAL = ("portfolio", "market", "stages", "network", "events"), ("network", "events")
 LISTS = ("series", "sites", "metering_points", "assets", "trading_units", "congestion_points")
 
 
@@ -91,19 +91,6 @@ class LoadedPortfolio:
 
 
 @dataclass(frozen=True)
-class References:
-    """What entries name that only a network has, those of faulty entries too.
-
-    `buses` are (asset, bus or None), `points` (congestion point, bus), `series` (asset, input, series)
-    of series that the portfolio does not declare itself.
-    """
-
-    buses: tuple[tuple[str, int | None], ...]
-    points: tuple[tuple[str, int], ...]
-    series: tuple[tuple[str, str, str], ...]
-
-
-@dataclass(frozen=True)
 class Reading:
     """A folder as far as it could be read; `loaded` is None where there are faults.
 
@@ -134,22 +121,24 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     faults: list[Fault] = []
     if not directory.is_dir():
         raise InputFaults([Fault(str(directory), "", "is no folder")])
-    raw = {name: read_mapping(directory / f"{name}.yaml", faults) for name in ("portfolio", "market", "stages")}
-    raw |= {name: read_mapping(directory / f"{name}.yaml", faults, optional=True) for name in ("network", "events")}
+    found = {name: read_mapping(directory / f"{name}.yaml", faults, name in OPTIONAL) for name in FILES}
+    raw = {name: mapping or {} for name, mapping in found.items()}
+    read = frozenset(name for name, mapping in found.items() if mapping is not None)
     own = {key: value for key, value in raw["portfolio"].items() if key not in LISTS}
-    header = validated(files.Header, own, "portfolio.yaml", faults) if own else None
+    header = validated(files.Header, own, "portfolio.yaml", faults) if "portfolio" in read else None
     own_market = {key: value for key, value in raw["market"].items() if key not in contract_files.SECTIONS}
-    market = validated(MarketConfig, own_market, "market.yaml", faults) if raw["market"] else None
-    defined = contract_files.definitions(raw["market"], raw["portfolio"], faults)
-    stages_file = validated(files.StagesFile, raw["stages"], "stages.yaml", faults) if raw["stages"] else None
+    market = validated(MarketConfig, own_market, "market.yaml", faults) if "market" in read else None
+    lists = raw["portfolio"] if "portfolio" in read else None
+    defined = contract_files.definitions(raw["market"], lists, faults)
+    stages_file = validated(files.StagesFile, raw["stages"], "stages.yaml", faults) if "stages" in read else None
     stages = _stages(stages_file, faults) if stages_file else ()
     series = _series(directory, raw["portfolio"], faults)
-    outages, network = _network(directory, raw["network"], faults)
+    outages, network = _network(directory, raw["network"], faults) if "network" in read else ((), None)
     portfolio, initial, devices = _portfolio(header, raw["portfolio"], outages, config, faults)
     faults += contract_files.provider_faults(defined, portfolio.assets if portfolio else ())
-    events = _events(raw["events"], raw["portfolio"], faults)
-    if header and market and header.currency != market.currency:
-        faults.append(Fault("market.yaml", "currency", f"{market.currency} is not the portfolio's {header.currency}"))
+    faults += _missing_lists(lists) if lists is not None else []
+    events = _events(raw["events"], lists, faults)
+    faults += _misfits(header, market, stages_file)
     rules = load_rules(directory, portfolio if not faults else None, initial, faults)
     loaded = None
     if not faults and header and market and stages_file and portfolio:
@@ -159,7 +148,7 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
             rules,
         )  # fmt: skip
     given = (directory / "network.yaml").exists()
-    return Reading(loaded, tuple(dict.fromkeys(faults)), given, network, outages, _references(raw["portfolio"]))
+    return Reading(loaded, tuple(dict.fromkeys(faults)), given, network, outages, references_of(raw["portfolio"]))
 
 
 def _contracts(defined: Sequence[tuple[str, Any]], portfolio: Portfolio) -> tuple[Contract, ...]:
@@ -172,59 +161,20 @@ def _contracts(defined: Sequence[tuple[str, Any]], portfolio: Portfolio) -> tupl
     )
 
 
-def check_against_network(named: References, buses: Collection[int]) -> list[Fault]:
-    """Faults of assets and congestion points whose bus the network does not have, or that have none."""
-    faults = []
-    for asset, bus in named.buses:
-        if bus is None:
-            faults.append(Fault(asset, "bus", "is missing, and a network is given"))
-        elif bus not in buses:
-            faults.append(Fault(asset, "bus", f"unknown bus {bus}"))
-    return faults + [Fault(point, "buses", f"unknown bus {bus}") for point, bus in named.points if bus not in buses]
+def _missing_lists(raw: Mapping[str, Any]) -> list[Fault]:
+    """A portfolio without assets has nothing to do, one without trading units sells nothing it plans."""
+    return [Fault("portfolio.yaml", name, "is missing") for name in ("assets", "trading_units") if not raw.get(name)]
 
 
-def check_against_series(named: References, known: Collection[str]) -> list[Fault]:
-    """Faults of inputs whose series is neither in `known` nor the portfolio's own."""
-    return [
-        Fault(asset, f"inputs.{name}", f"missing series {series}")
-        for asset, name, series in named.series
-        if series not in known
-    ]
-
-
-def _references(raw: Mapping[str, Any]) -> References:
-    buses: list[tuple[str, int | None]] = []
-    series: list[tuple[str, str, str]] = []
-    own = raw_ids(raw.get("series"))
-    for entry in _entries(raw.get("assets")):
-        asset, inputs = str(entry["id"]), entry.get("inputs")
-        bus = _whole(entry.get("bus"))
-        if bus is not None or entry.get("bus") is None:
-            buses.append((asset, bus))
-        for name, source in inputs.items() if isinstance(inputs, dict) else ():
-            named = source.get("series") if isinstance(source, dict) else None
-            if isinstance(named, str) and named not in own:
-                series.append((asset, str(name), named))
-    points = [
-        (str(point["id"]), whole)
-        for point in _entries(raw.get("congestion_points"))
-        if isinstance(point.get("buses"), list)
-        for bus in point["buses"]
-        if (whole := _whole(bus)) is not None
-    ]
-    return References(tuple(buses), tuple(points), tuple(series))
-
-
-def _entries(raw: object) -> list[dict[str, Any]]:
-    return [e for e in raw if isinstance(e, dict) and "id" in e] if isinstance(raw, list) else []
-
-
-def _whole(value: object) -> int | None:
-    """A bus number as its model would read it, None for what is none."""
-    try:
-        return WHOLE.validate_python(value)
-    except ValidationError:
-        return None
+def _misfits(
+    header: files.Header | None, market: MarketConfig | None, stages: files.StagesFile | None
+) -> Iterator[Fault]:
+    """Where market.yaml says otherwise than the other files."""
+    if header and market and header.currency != market.currency:
+        yield Fault("market.yaml", "currency", f"{market.currency} is not the portfolio's {header.currency}")
+    if market and stages and market.energy.issue != stages.issue:
+        other = f"{market.energy.issue:%H:%M} is not the {stages.issue:%H:%M} of stages.yaml, when the bid is made"
+        yield Fault("market.yaml", "energy.issue", other)
 
 
 def _digest(directory: Path) -> str:
@@ -244,6 +194,7 @@ def _stages(given: files.StagesFile, faults: list[Fault]) -> tuple[Stage, ...]:
         check_cascade(stages)
     except InputFaults as error:
         faults += error.faults
+    faults += stage_faults(given)
     return stages
 
 
@@ -267,7 +218,7 @@ def _network(
     model = None
     if raw.get("model") is not None:
         model = validated(NetworkSpec, raw["model"], "network.yaml", faults)
-    elif raw:
+    else:
         faults.append(Fault("network.yaml", "model", "is missing"))
     if model is not None and model.file is not None:
         model = model.model_copy(update={"file": str(directory / model.file)})
@@ -292,8 +243,6 @@ def _portfolio(
     built = [made for e in given if (made := build_asset(e, KINDS, known, faults)) is not None]
     entries = {entry.id: entry for entry in given}
     assets = list({asset.id: asset for asset in built}.values())
-    if raw and not raw.get("assets"):
-        faults.append(Fault("portfolio.yaml", "assets", "is missing"))
     faults += fleet_faults(assets, KINDS, {i: e.initial.stored_mwh for i, e in entries.items()})
     faults += shared_meters(assets)
     units = read(files.TradingUnitFile, "trading_units")
@@ -327,19 +276,26 @@ def _unit_faults(sites: Collection[str], units: Sequence[files.TradingUnitFile])
     ]
 
 
-def _events(raw: Mapping[str, Any], portfolio: Mapping[str, Any], faults: list[Fault]) -> tuple[EventPlan, ...]:
+def _events(
+    raw: Mapping[str, Any], portfolio: Mapping[str, Any] | None, faults: list[Fault]
+) -> tuple[EventPlan, ...]:
+    """The calls of events.yaml; what they name is looked up where the portfolio could be read."""
     faults += [Fault("events.yaml", key, "unknown field") for key in raw.keys() - {"events"}]
     given = items(files.EventFile, raw.get("events"), "events", "events.yaml", faults)
-    known = {section: raw_ids(portfolio.get(section)) for section in ("congestion_points", "sites", "assets")}
     plans = []
     for e in given:
-        if e.congestion_point not in known["congestion_points"]:
-            faults.append(Fault(e.id, "congestion_point", f"unknown congestion point {e.congestion_point}"))
-        faults += [Fault(e.id, "answers", f"unknown site {a.site}") for a in e.answers if a.site not in known["sites"]]
-        faults += [Fault(e.id, "fills_gap", f"unknown asset {a}") for a in e.fills_gap if a not in known["assets"]]
+        faults += _event_references(e, portfolio) if portfolio is not None else ()
         event = Event(
             e.id, e.version, e.programme, e.congestion_point, utc(e.called_at), utc(e.start), utc(e.end), e.mw,
             e.price_eur_per_mwh, e.penalty_eur_per_mwh, utc(e.accept_by), test=e.test,
         )  # fmt: skip
         plans.append(EventPlan(event, e.answers, e.fills_gap))
     return tuple(plans)
+
+
+def _event_references(e: files.EventFile, portfolio: Mapping[str, Any]) -> Iterator[Fault]:
+    points, sites, assets = (raw_ids(portfolio.get(name)) for name in ("congestion_points", "sites", "assets"))
+    if e.congestion_point not in points:
+        yield Fault(e.id, "congestion_point", f"unknown congestion point {e.congestion_point}")
+    yield from (Fault(e.id, "answers", f"unknown site {a.site}") for a in e.answers if a.site not in sites)
+    yield from (Fault(e.id, "fills_gap", f"unknown asset {a}") for a in e.fills_gap if a not in assets)

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from datetime import time, timedelta
+from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
-from pydantic import AwareDatetime, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from vpp.domain.portfolio import Control
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
+from vpp.domain.time import QUARTER, floor_to
+from vpp.service.moments import Moment, WallTime
 from vpp.service.yaml_files import Duration, Edge
 
 Id = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9:._-]*$", max_length=64)]
 RESERVED_SITE = "storage"
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Number = Annotated[int, Field(ge=0, le=10**9)]
+"""Of a bus, line or switch."""
 
 
 def _known_zone(name: str) -> str:
@@ -101,7 +105,7 @@ class InitialFile(Edge):
     power_mw: float = 0.0
     stored_mwh: float = 0.0
     on: bool = False
-    minutes_in_state: int = Field(default=1_000_000, ge=0)
+    minutes_in_state: int = Field(default=1_000_000, ge=0, le=10**9)
 
 
 class AssetFile(Edge):
@@ -110,7 +114,7 @@ class AssetFile(Edge):
     site: str
     metering_point: str
     node: str
-    bus: int | None = None
+    bus: Number | None = None
     params: dict[str, Any]
     notice: Duration = Field(default=timedelta(), ge=timedelta())
     control: Control | None = None
@@ -129,16 +133,16 @@ class TradingUnitFile(Edge):
 class CongestionPointFile(Edge):
     id: Id
     name: str
-    buses: tuple[int, ...] = Field(min_length=1)
+    buses: tuple[Number, ...] = Field(min_length=1)
     element: str
 
 
 class OutageFile(Edge):
     id: Id
-    start: AwareDatetime
-    end: AwareDatetime
-    lines_out: tuple[int, ...] = ()
-    switches: dict[int, bool] = Field(default_factory=dict)
+    start: Moment
+    end: Moment
+    lines_out: tuple[Number, ...] = ()
+    switches: dict[Number, bool] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -167,7 +171,7 @@ class StagesFile(Edge):
     """stages.yaml: `issue` is the local time at which the day-ahead run of the next day starts."""
 
     release: Literal["auto", "manual"]
-    issue: time
+    issue: WallTime
     day_ahead: StageFile
     intraday: StageFile
     real_time: StageFile
@@ -181,7 +185,7 @@ class AnswerFile(Edge):
 
     site: str
     share: Share = 1.0
-    stops_at: AwareDatetime | None = None
+    stops_at: Moment | None = None
     reason: str = ""
 
 
@@ -189,19 +193,26 @@ class EventFile(Edge):
     """A demand-response call; `fills_gap` are the assets that make up for what sites do not deliver."""
 
     id: Id
-    version: int = Field(default=1, ge=1)
+    version: int = Field(default=1, ge=1, le=10**6)
     programme: str
     congestion_point: str
-    called_at: AwareDatetime
-    accept_by: AwareDatetime
-    start: AwareDatetime
-    end: AwareDatetime
-    mw: float = Field(gt=0.0)
+    called_at: Moment
+    accept_by: Moment
+    start: Moment
+    end: Moment
+    mw: float = Field(gt=0.0, le=100_000.0)
     price_eur_per_mwh: Decimal = Field(ge=0)
     penalty_eur_per_mwh: Decimal = Field(ge=0)
     test: bool = False
     answers: tuple[AnswerFile, ...] = ()
     fills_gap: tuple[str, ...] = ()
+
+    @field_validator("start", "end")
+    @classmethod
+    def _on_quarters(cls, value: Moment) -> Moment:
+        if floor_to(value, QUARTER) != value:
+            raise ValueError("is not on a quarter hour")
+        return value
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -24,6 +24,7 @@ import numpy as np
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.forecast import Series
 from vpp.domain.time import QUARTER, Array
+from vpp.service.moments import RANGE, in_range
 from vpp.service.portfolio_files import SeriesFile
 
 COLUMNS = ("local_time", "mw")
@@ -44,6 +45,8 @@ def utc_of_wall(times: Sequence[datetime], zone: str) -> list[datetime | None]:
 
 def on_utc_quarters(times: Sequence[datetime], values: Array, zone: str, where: str) -> tuple[datetime, Array]:
     """(start, values (n,)) over every quarter from the first to the last; gaps are NaN. Raises InputFaults."""
+    if beyond := [wall for wall in times if not in_range(wall)]:
+        raise InputFaults([Fault(where, "local_time", f"{beyond[0].isoformat()} {RANGE}")])
     moments = utc_of_wall(times, zone)
     kept = [(m, v) for m, v in zip(moments, values, strict=True) if m is not None]
     faults = [
@@ -76,6 +79,8 @@ def load_series(spec: SeriesFile, path: Path) -> Series:
     if np.isinf(values).any():
         raise InputFaults([Fault(spec.id, "mw", "holds a value that is not finite")])
     start, filled = on_utc_quarters(times, values, spec.zone, spec.id)
+    if not np.isfinite(filled).any():
+        raise InputFaults([Fault(spec.id, "mw", f"{spec.file} holds gaps only, no value")])
     upper = np.inf if spec.upper_mw is None else spec.upper_mw
     beyond = np.nonzero((filled < 0.0) | (filled > upper))[0]
     if len(beyond):

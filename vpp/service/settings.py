@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from vpp.domain.errors import InputFaults
 from vpp.service.yaml_files import Edge, explained
@@ -27,6 +27,13 @@ class Settings(Edge):
     redis_url: str | None = None
     host: str = "127.0.0.1"
     port: int = Field(default=8000, ge=1, le=65535)
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_url(cls, value: str | None) -> str | None:
+        if value is not None and "://" not in value:
+            raise ValueError("must be a URL such as sqlite:///var/vpp.db or postgresql+psycopg://host/name")
+        return value
 
     @property
     def database(self) -> str:

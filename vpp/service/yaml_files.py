@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import math
 import re
-from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -14,6 +12,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 
 from vpp.domain.errors import Fault
+from vpp.service.yaml_values import NO_BOOL, misplaced_bools, non_finite, unsound
 
 Model = TypeVar("Model", bound=BaseModel)
 UNITS = ("mw", "kw", "w", "mwh", "kwh", "wh", "mva", "kva", "mw_th", "kw_th", "mwh_th", "kwh_th", "t", "kg", "h", "min")
@@ -40,6 +39,8 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if not isinstance(key, yaml.ScalarNode):
+                raise yaml.constructor.ConstructorError(None, None, "a key must be a plain name", key.start_mark)
             if key.value in seen and key.value != "<<":
                 raise yaml.constructor.ConstructorError(None, None, f"{key.value} is given twice", key.start_mark)
             seen.add(key.value)
@@ -52,37 +53,33 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def read_mapping(path: Path, faults: list[Fault], optional: bool = False) -> dict[str, Any]:
-    """The mapping in a YAML file; unreadable files, repeated keys and non-finite numbers become faults."""
+def read_mapping(path: Path, faults: list[Fault], optional: bool = False) -> dict[str, Any] | None:
+    """The mapping in a YAML file, None where it could not be read, with the reason among `faults`.
+
+    A file that is not there is no fault where it is `optional`.
+    """
     if not path.exists():
         if not optional:
             faults.append(Fault(path.name, "", "the file is missing"))
-        return {}
+        return None
     try:
         raw = yaml.load(path.read_text(encoding="utf-8"), Loader=_Loader)
+        if (reason := unsound(raw)) is not None:
+            raise ValueError(reason)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 0
         faults.append(Fault(path.name, f"line {line}", f"unreadable YAML: {error.problem}"))
-        return {}
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        return None
+    except RecursionError:
+        faults.append(Fault(path.name, "", "unreadable YAML: it is nested too deeply"))
+        return None
+    except (yaml.YAMLError, ValueError, OverflowError, OSError) as error:
         faults.append(Fault(path.name, "", f"unreadable YAML: {error}"))
-        return {}
+        return None
     if not isinstance(raw, dict):
         faults.append(Fault(path.name, "", "must be a mapping"))
-        return {}
+        return None
     return raw
-
-
-def non_finite(value: object, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:
-    """Where a nested value holds NaN or infinity."""
-    if isinstance(value, float) and not math.isfinite(value):
-        yield path
-    elif isinstance(value, Mapping):
-        for key, item in value.items():
-            yield from non_finite(item, (*path, str(key)))
-    elif isinstance(value, list | tuple):
-        for at, item in enumerate(value):
-            yield from non_finite(item, (*path, at))
 
 
 def did_you_mean(name: str, known: list[str]) -> str:
@@ -140,6 +137,7 @@ def validated(model: type[Model], raw: object, where: str, faults: list[Fault]) 
     """`raw` as a `model`, or None with its faults appended."""
     found = (path[1:] if path[:1] == ("params",) else path for path in non_finite(raw))
     bad = [Fault(where, ".".join(map(str, path)), "is not a finite number") for path in found]
+    bad += [Fault(where, ".".join(map(str, path)), NO_BOOL) for path in misplaced_bools(model, raw)]
     try:
         made = model.model_validate(raw)
     except ValidationError as error:

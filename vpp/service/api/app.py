@@ -8,9 +8,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 from pydantic import BaseModel
 from starlette.middleware.sessions import SessionMiddleware
+from starlette.routing import Match, Route
 
 from vpp.domain.time import rfc3339
 from vpp.service.api import desk, jobs, keys, operations, overrides, runs, session, site, trade
@@ -67,6 +68,11 @@ def health(api: ApiDep) -> Any:
     return Health(status="ok", portfolio=api.system.portfolio.id, now=rfc3339(api.clock()))
 
 
-def unknown(rest: str) -> None:
-    """Anything else below /v1 is a problem, not a page."""
+def unknown(rest: str, request: Request) -> None:
+    """Anything else below /v1 is a problem, not a page; a known path asked in another way is a 405."""
+    routes = [r for module in ROUTERS for r in module.router.routes if isinstance(r, Route)]
+    known = [r.methods or set() for r in routes if r.matches(request.scope)[0] is Match.PARTIAL]
+    if known:
+        allowed = ", ".join(sorted(set().union(*known)))
+        raise Problem(405, f"/v1/{rest} takes {allowed}", headers={"Allow": allowed})
     raise Problem(404, f"there is no /v1/{rest}")

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 from fastapi import APIRouter, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 from vpp.domain.errors import Fault, InputFaults, NotFound
 from vpp.domain.market import Event, EventStatus
@@ -24,9 +24,12 @@ from vpp.service.api.access import OPERATOR, DeskDep
 from vpp.service.api.context import Api, ApiDep
 from vpp.service.api.disclosure import LEAST_SITES, OffersView, may_be_shown, offers_view
 from vpp.service.api.network_view import coordinates_of, ends_of, plan_flow
+from vpp.service.api.overrides import MOST_MW
 from vpp.service.api.problems import Problem, answers
+from vpp.service.api.semantics import means
 from vpp.service.api.views import jsonable, numbers, times
 from vpp.service.knowledge import gather
+from vpp.service.moments import Moment
 from vpp.service.node_flexibility import node_flexibility
 from vpp.service.orders import GAP
 
@@ -52,10 +55,10 @@ class EventRequest(BaseModel):
     id: str | None = Field(default=None, pattern=r"^[A-Za-z0-9_.-]{1,60}$")
     programme: str = Field(min_length=1, max_length=80)
     congestion_point: str
-    mw: float = Field(gt=0)
-    start: AwareDatetime
-    end: AwareDatetime
-    accept_by: AwareDatetime
+    mw: float = Field(gt=0, le=MOST_MW)
+    start: Moment
+    end: Moment
+    accept_by: Moment
     price_eur_per_mwh: Price
     penalty_eur_per_mwh: Price
     test: bool = False
@@ -93,35 +96,41 @@ def _horizon_end(api: Api, now: datetime) -> datetime:
     return floor_to(now, QUARTER) + api.system.stage(INTRADAY).horizon
 
 
-def _time_faults(api: Api, body: EventRequest, now: datetime) -> list[Fault]:
+def _time_faults(api: Api, given: Mapping[str, Any], now: datetime) -> list[Fault]:
+    start, end, accept_by = (given.get(name) for name in ("start", "end", "accept_by"))
     faults = [
         Fault("body", name, "is not on a quarter hour")
-        for name, moment in (("start", utc(body.start)), ("end", utc(body.end)))
-        if floor_to(moment, QUARTER) != moment
+        for name, moment in (("start", start), ("end", end))
+        if moment is not None and floor_to(moment, QUARTER) != moment
     ]
-    if body.end <= body.start:
+    if start is not None and end is not None and end <= start:
         faults.append(Fault("body", "end", "is not after start"))
-    if body.start <= now:
+    if start is not None and start <= now:
         faults.append(Fault("body", "start", "is not in the future"))
-    if not now <= body.accept_by <= body.start:
+    if accept_by is not None and not now <= accept_by <= (start if start is not None else accept_by):
         faults.append(Fault("body", "accept_by", "is not between now and start"))
-    if body.end > (last := _horizon_end(api, now)):
+    if end is not None and end > (last := _horizon_end(api, now)):
         faults.append(Fault("body", "end", f"is beyond {rfc3339(last)}, the end of the running plan's fine steps"))
     return faults
 
 
-def event_of(api: Api, body: EventRequest, now: datetime) -> Event:
-    """The event a request describes. Raises InputFaults with all faults, a 409 problem for an id in use."""
+def call_faults(api: Api, given: Mapping[str, Any]) -> list[Fault]:
+    """Faults of the meaning of the fields in `given`, some of which may be missing."""
     portfolio = api.system.portfolio
-    faults = _time_faults(api, body, now)
-    if body.congestion_point not in {c.id for c in portfolio.congestion_points}:
-        faults.append(Fault("body", "congestion_point", f"{body.congestion_point} is not known"))
-    faults += [
+    faults = _time_faults(api, given, api.clock())
+    point = given.get("congestion_point")
+    if point is not None and point not in {c.id for c in portfolio.congestion_points}:
+        faults.append(Fault("body", "congestion_point", f"{point} is not known"))
+    return faults + [
         Fault("body", f"fills_gap.{i}", f"{a} is no asset of the portfolio")
-        for i, a in enumerate(body.fills_gap)
+        for i, a in enumerate(given.get("fills_gap", ()))
         if a not in portfolio.index
     ]
-    if faults:
+
+
+def event_of(api: Api, body: EventRequest, now: datetime) -> Event:
+    """The event a request describes. Raises InputFaults with all faults, a 409 problem for an id in use."""
+    if faults := call_faults(api, dict(body)):
         raise InputFaults(faults)
     event_id = body.id or f"event-{uuid.uuid4().hex[:12]}"
     if event_id in {e.id for e in api.store.events.list()}:
@@ -134,6 +143,7 @@ def event_of(api: Api, body: EventRequest, now: datetime) -> Event:
 
 @router.post("/events", status_code=202, summary="Call for flexibility", response_model=jobs.Accepted,
              responses=answers(401, 403, 409, 422))  # fmt: skip
+@means(EventRequest, call_faults)
 def call(body: EventRequest, api: ApiDep, who: DeskDep) -> Any:
     """The job's result is the event with its offers: baseline, P90, price, rebound, from network-secure plans."""
     now = api.clock()
@@ -201,8 +211,8 @@ def order(event_id: str, api: ApiDep, _: DeskDep) -> Any:
 def flexibility(
     api: ApiDep,
     who: DeskDep,
-    bus: Annotated[int, Query(description="bus number of the network")],
-    at: Annotated[AwareDatetime, Query(description="start of the window")],
+    bus: Annotated[int, Query(ge=0, le=10**9, description="bus number of the network")],
+    at: Annotated[Moment, Query(description="start of the window")],
     hours: Annotated[float, Query(gt=0, le=6, description="length of the longest window")] = 1.0,
 ) -> Any:
     """Secure MW up (more injection) and down (less) against the plan, by length of the window.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel
 
 from vpp.domain.portfolio import Asset, AssetState, Portfolio
@@ -17,6 +17,7 @@ from vpp.service.api.views import jsonable
 from vpp.service.statements import report
 
 router = APIRouter(prefix="/v1", tags=["operations"])
+LARGEST = 2**63 - 1
 
 
 class AssetModel(BaseModel):
@@ -129,8 +130,9 @@ def alarms(
     return [AlarmModel(**vars(a)) for a in api.store.alarms.list(open_only, limit)]
 
 
-@router.post("/alarms/{number}/ack", status_code=204, summary="Acknowledge an alarm", responses=answers(401, 403, 404))
-def acknowledge(number: int, api: ApiDep, who: OperatorDep) -> None:
+@router.post("/alarms/{number}/ack", status_code=204, summary="Acknowledge an alarm",
+             responses=answers(401, 403, 404, 422))  # fmt: skip
+def acknowledge(number: Annotated[int, Path(ge=0, le=LARGEST)], api: ApiDep, who: OperatorDep) -> None:
     """With the key that did it."""
     api.store.alarms.ack(number, who.key_id, api.clock())
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Annotated, Any
 
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, StringConstraints
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from vpp.domain.command import Priority, Proposal
 from vpp.domain.errors import Fault, InputFaults, NotFound
-from vpp.domain.portfolio import Portfolio
 from vpp.domain.time import utc
 from vpp.service.api.access import OperatorDep
 from vpp.service.api.bounds import NO_POWER_COMMAND, reach_mw
 from vpp.service.api.context import Api, ApiDep
 from vpp.service.api.problems import answers
+from vpp.service.api.semantics import means
+from vpp.service.moments import Moment
 
 router = APIRouter(prefix="/v1/overrides", tags=["overrides"])
 AHEAD = timedelta(days=366)
+MOST_MW = 100_000.0
+Power = Annotated[float, Field(ge=-MOST_MW, le=MOST_MW)]
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=500)]
 
 
@@ -37,10 +41,10 @@ class OverrideRequest(BaseModel):
     )  # fmt: skip
 
     asset: str
-    lower_mw: float
-    upper_mw: float
-    start: AwareDatetime | None = None
-    expires_at: AwareDatetime
+    lower_mw: Power
+    upper_mw: Power
+    start: Moment | None = None
+    expires_at: Moment
     reason: Reason
 
 
@@ -65,24 +69,34 @@ def proposal_model(p: Proposal) -> ProposalModel:
     )  # fmt: skip
 
 
-def period_faults(start: datetime, end: datetime, now: datetime, end_name: str) -> list[Fault]:
-    """Faults of a period that must lie ahead."""
-    if end <= start:
-        return [Fault("body", end_name, "is not after start")]
-    return [Fault("body", end_name, "is in the past")] if end <= now else []
+def period_faults(start: datetime | None, end: datetime | None, now: datetime, end_name: str) -> list[Fault]:
+    """Faults of a period that must lie ahead and begin within `AHEAD`; None is a time that is not known."""
+    faults = []
+    if start is not None and start >= now + AHEAD:
+        faults.append(Fault("body", "start", f"is more than {AHEAD.days} days ahead"))
+    if start is not None and end is not None and end <= start:
+        faults.append(Fault("body", end_name, "is not after start"))
+    elif end is not None and end <= now:
+        faults.append(Fault("body", end_name, "is in the past"))
+    return faults
 
 
-def _faults(portfolio: Portfolio, body: OverrideRequest, start: datetime, now: datetime) -> list[Fault]:
-    faults = period_faults(start, utc(body.expires_at), now, "expires_at")
-    if body.lower_mw > body.upper_mw:
-        faults.append(Fault("body", "lower_mw", f"{body.lower_mw} is above upper_mw {body.upper_mw}"))
-    if body.asset not in portfolio.index:
-        return [*faults, Fault("body", "asset", f"{body.asset} is no asset of the portfolio")]
-    reach = reach_mw(portfolio.asset(body.asset))
+def override_faults(api: Api, given: Mapping[str, Any]) -> list[Fault]:
+    """Faults of the meaning of the fields in `given`, some of which may be missing."""
+    now, portfolio = api.clock(), api.system.portfolio
+    faults = period_faults(given.get("start"), given.get("expires_at"), now, "expires_at")
+    lower, upper, name = given.get("lower_mw"), given.get("upper_mw"), given.get("asset")
+    if lower is not None and upper is not None and lower > upper:
+        faults.append(Fault("body", "lower_mw", f"{lower} is above upper_mw {upper}"))
+    if name is None:
+        return faults
+    if name not in portfolio.index:
+        return [*faults, Fault("body", "asset", f"{name} is no asset of the portfolio")]
+    reach = reach_mw(portfolio.asset(name))
     if reach is None:
-        faults.append(Fault("body", "asset", f"{body.asset} {NO_POWER_COMMAND}"))
-    elif body.lower_mw > reach[1] or body.upper_mw < reach[0]:
-        faults.append(Fault("body", "lower_mw", f"the window is outside what {body.asset} can do, {reach} MW"))
+        faults.append(Fault("body", "asset", f"{name} {NO_POWER_COMMAND}"))
+    elif (lower is not None and lower > reach[1]) or (upper is not None and upper < reach[0]):
+        faults.append(Fault("body", "lower_mw", f"the window is outside what {name} can do, {reach} MW"))
     return faults
 
 
@@ -100,11 +114,12 @@ def cancel(api: Api, proposal_id: str, among: list[Proposal]) -> None:
 
 @router.post("", status_code=201, summary="Override an asset", response_model=ProposalModel,
              responses=answers(401, 403, 422))  # fmt: skip
+@means(OverrideRequest, override_faults)
 def create(body: OverrideRequest, api: ApiDep, who: OperatorDep) -> Any:
     """Becomes a proposal of operator priority: above orders and schedules, below grid emergencies and site stops."""
     now = api.clock()
     start = utc(body.start) if body.start else now
-    if faults := _faults(api.system.portfolio, body, start, now):
+    if faults := override_faults(api, dict(body)):
         raise InputFaults(faults)
     proposal = Proposal(
         f"override:{uuid.uuid4().hex}", body.asset, f"operator:{who.key_id}", Priority.OPERATOR, start,

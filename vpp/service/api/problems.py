@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 from typing import Any
 
@@ -13,7 +14,9 @@ from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
 from vpp.domain.errors import DataGap, Fault, InputFaults, LookAhead, NotFound, NotSolved, SoldTwice, StaleEpoch
+from vpp.service.api.semantics import meaning_faults
 
+log = logging.getLogger(__name__)
 MEDIA_TYPE = "application/problem+json"
 
 
@@ -51,8 +54,10 @@ class ProblemModel(BaseModel):
 class Problem(Exception):
     """A request that is refused with `status`, `detail` and, where it helps, its faults."""
 
-    def __init__(self, status: int, detail: str, faults: Sequence[Fault] = ()) -> None:
-        self.status, self.detail, self.faults = status, detail, tuple(faults)
+    def __init__(
+        self, status: int, detail: str, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+    ) -> None:
+        self.status, self.detail, self.faults, self.headers = status, detail, tuple(faults), headers
         super().__init__(detail)
 
 
@@ -64,22 +69,25 @@ def answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
     }
 
 
-def response(status: int, detail: str, faults: Sequence[Fault] = ()) -> JSONResponse:
+def response(
+    status: int, detail: str, faults: Sequence[Fault] = (), headers: Mapping[str, str] | None = None
+) -> JSONResponse:
     """A problem as a response."""
     listed = [FaultModel(where=f.where, field=f.field, reason=f.reason) for f in faults]
     body = ProblemModel(title=HTTPStatus(status).phrase, status=status, detail=detail, faults=listed)
-    headers = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else None
-    return JSONResponse(body.model_dump(), status, headers=headers, media_type=MEDIA_TYPE)
+    wanted = {"WWW-Authenticate": "Bearer"} if status == HTTPStatus.UNAUTHORIZED else {}
+    return JSONResponse(body.model_dump(), status, headers={**wanted, **(headers or {})}, media_type=MEDIA_TYPE)
 
 
 def counted(faults: Sequence[Fault]) -> str:
     return f"{len(faults)} fault" + ("s" if len(faults) != 1 else "")
 
 
-def _validation(_: Request, error: Exception) -> JSONResponse:
+def _validation(request: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, RequestValidationError)
     found = [([str(part) for part in e["loc"]], str(e["msg"]).removeprefix("Value error, ")) for e in error.errors()]
     faults = [Fault(where, ".".join(path), reason) for (where, *path), reason in found]
+    faults += meaning_faults(request, error.body)
     return response(422, counted(faults), faults)
 
 
@@ -98,12 +106,17 @@ def _conflict(_: Request, error: Exception) -> JSONResponse:
 
 def _refused(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, Problem)
-    return response(error.status, error.detail, error.faults)
+    return response(error.status, error.detail, error.faults, error.headers)
 
 
 def _http(_: Request, error: Exception) -> JSONResponse:
     assert isinstance(error, HTTPException)
-    return response(error.status_code, str(error.detail))
+    return response(error.status_code, str(error.detail), headers=error.headers)
+
+
+def _broken(request: Request, error: Exception) -> JSONResponse:
+    log.error("%s %s failed", request.method, request.url.path, exc_info=error)
+    return response(500, f"internal error: {type(error).__name__}")
 
 
 def install(app: FastAPI) -> None:
@@ -113,5 +126,6 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(NotFound, _missing)
     app.add_exception_handler(Problem, _refused)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _broken)
     for kind in (NotSolved, DataGap, LookAhead, SoldTwice, StaleEpoch):
         app.add_exception_handler(kind, _conflict)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Self
 
 import numpy as np
 from fastapi import APIRouter
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from vpp.domain.command import Priority, Proposal
 from vpp.domain.errors import Fault, InputFaults, NotFound
@@ -21,7 +22,9 @@ from vpp.service.api.context import Api, ApiDep
 from vpp.service.api.operations import AssetModel, asset_model, dispute_key
 from vpp.service.api.overrides import ProposalModel, Reason, cancel, in_force, period_faults, proposal_model
 from vpp.service.api.problems import Problem, answers
+from vpp.service.api.semantics import means
 from vpp.service.api.site_events import KW, SiteEvent, SiteStatement, site_event, site_statement
+from vpp.service.moments import Moment
 
 router = APIRouter(prefix="/v1/site", tags=["site"])
 TOLERANCE_KW = 1e-6
@@ -67,8 +70,8 @@ class UnavailabilityRequest(BaseModel):
     )  # fmt: skip
 
     asset: str
-    start: AwareDatetime
-    end: AwareDatetime
+    start: Moment
+    end: Moment
     reason: Reason
 
 
@@ -200,18 +203,22 @@ def dispute(event_id: str, body: ReasonRequest, api: ApiDep, site: SiteDep) -> A
     return found
 
 
+def _stop_faults(api: Api, given: Mapping[str, Any]) -> list[Fault]:
+    return period_faults(given.get("start"), given.get("end"), api.clock(), "end")
+
+
 @router.post("/unavailability", status_code=201, summary="An asset will be off", response_model=ProposalModel,
              responses=answers(401, 403, 404, 422))  # fmt: skip
+@means(UnavailabilityRequest, _stop_faults)
 def unavailable(body: UnavailabilityRequest, api: ApiDep, site: SiteDep) -> Any:
     """Holds batteries, generators and mills at zero over the period; above every order but device protection.
 
     Cooling, price-takers and fixed loads cannot be held at zero: they withdraw from events instead.
     """
-    portfolio, now = api.system.portfolio, api.clock()
-    asset = next((a for a in portfolio.assets if a.id == body.asset and a.site == site), None)
+    asset = next((a for a in api.system.portfolio.assets if a.id == body.asset and a.site == site), None)
     if asset is None:
         raise NotFound(f"asset {body.asset}")
-    faults = period_faults(utc(body.start), utc(body.end), now, "end")
+    faults = _stop_faults(api, dict(body))
     if (reason := why_not_off(asset)) is not None:
         faults.append(Fault("body", "asset", reason))
     if faults:

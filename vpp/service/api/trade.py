@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
 from fastapi import APIRouter, Depends, Query
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from vpp.domain.errors import Fault, InputFaults, NotFound
 from vpp.domain.forecast import Forecast
@@ -16,6 +16,7 @@ from vpp.service.api.access import OperatorDep
 from vpp.service.api.context import Api, ApiDep
 from vpp.service.api.problems import answers
 from vpp.service.api.views import numbers, times
+from vpp.service.moments import Moment
 
 router = APIRouter(prefix="/v1", tags=["trade"])
 
@@ -59,8 +60,8 @@ class ForecastModel(BaseModel):
 
 def period(
     api: ApiDep,
-    start: Annotated[AwareDatetime | None, Query(description="default: the local day's first instant")] = None,
-    end: Annotated[AwareDatetime | None, Query(description="default: two days after start")] = None,
+    start: Annotated[Moment | None, Query(description="default: the local day's first instant")] = None,
+    end: Annotated[Moment | None, Query(description="default: two days after start")] = None,
 ) -> tuple[datetime, datetime]:
     """[start, end). Raises InputFaults where it is empty."""
     zone = api.system.portfolio.zone
