@@ -81,8 +81,8 @@ def test_inside_a_minute_the_meter_comes_first_and_real_time_last(system: System
     loop, desk = loop_on(system)
     loop.tick(TEN)
     assert [what for what, _ in desk.asked] == ["meter 15", "bid", "day_ahead", "intraday", "real_time"]
-    loop.tick(AWARD)
-    assert [what for what, _ in desk.asked[4:]] == ["day_ahead", "real_time"]
+    loop.tick(TEN + MINUTE)
+    assert [what for what, _ in desk.asked[5:]] == ["real_time"]
 
 
 def test_a_late_tick_still_plans_its_quarter(system: System) -> None:
