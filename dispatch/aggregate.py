@@ -9,7 +9,8 @@ costs; the fee on consumption, max(0, -p), scales likewise.
 `stop` by k instead of 1. A schedule of numbers is a schedule of machines: on a start the one that has stopped
 longest starts, on a stop the one that has run longest stops. A machine inside its minimum time is then never
 touched while the inequalities hold, and because starts go round, no machine starts more often than the k-th
-part of all starts, rounded up: the limit of starts per day holds too. One that would stop while another starts
+part of all starts, rounded up: the limit of starts in 24 h holds too, earlier ones being equal.
+One that would stop while another starts
 keeps running instead, which costs at most as much.
 
 Sources: B. Knueven, J. Ostrowski, J.-P. Watson, "Exploiting identical generators in unit commitment", IEEE
@@ -194,7 +195,7 @@ def _mill_key(asset: Asset, context: Context) -> Hashable:
     since = min(float(state.minutes_in_state), needed)
     content = _agreed(state.stored_mwh)
     commitment = None if fixed is None else fixed.tobytes()
-    return q, state.on, since, content, state.available, commitment, _ends(asset, context, 1.0)
+    return q, state.on, since, state.started, content, state.available, commitment, _ends(asset, context, 1.0)
 
 
 def _mills(members: Members, context: Context) -> tuple[Asset, AssetState, EndValue | None, int]:

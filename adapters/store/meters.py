@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import numpy as np
-from sqlalchemy import select, text
+from sqlalchemy import Boolean, func, select, text
 
 from adapters.store import schema
 from adapters.store.database import Database
@@ -99,13 +99,29 @@ class Meters:
             connection.execute(self._move_forward, [{**row, "known_at": known_at or row["at"]} for row in rows])
 
     def latest_states(self, asset_ids: Sequence[str] | None = None) -> dict[str, AssetState]:
-        """The newest known state of each asset that ever answered; the others are missing."""
-        names = tuple(AssetState.__dataclass_fields__)
+        """The newest known state of each asset that ever answered, without `started`; the others are missing."""
+        names = tuple(name for name in AssetState.__dataclass_fields__ if name != "started")
         query = select(*(_S[name] for name in names))
         if asset_ids is not None:
             query = query.where(_S.asset_id.in_(asset_ids))
         with self._db.read() as connection:
             return {row.asset_id: AssetState(*row) for row in connection.execute(query)}
+
+    def starts(self, asset_ids: Sequence[str], start: datetime, end: datetime) -> dict[str, tuple[datetime, ...]]:
+        """The moments in (start, end] at which a reading says on and the one before, from `start` on, off."""
+        before = func.lag(_T.on, type_=Boolean).over(partition_by=_T.asset_id, order_by=_T.at).label("before")
+        readings = (
+            select(_T.asset_id, _T.at, _T.on, before)
+            .where(_T.asset_id.in_(asset_ids), _T.at >= start, _T.at <= end)
+            .subquery()
+        )
+        r = readings.c
+        query = select(r.asset_id, r.at).where(r.on.is_(True), r.before.is_(False)).order_by(r.asset_id, r.at)
+        found: dict[str, list[datetime]] = {}
+        with self._db.read() as connection:
+            for asset_id, at in connection.execute(query):
+                found.setdefault(asset_id, []).append(at)
+        return {asset_id: tuple(moments) for asset_id, moments in found.items()}
 
     def telemetry(self, asset_id: str, start: datetime, end: datetime) -> list[Telemetry]:
         """Readings of [start, end) in order."""

@@ -7,9 +7,9 @@ MWh of electricity (tonnes times the silo's kWh/t / 1000):
     e[t] = e[t-1] + h (sum over i of rate_i on_i[t] - shipments[t]) + missed[t] - spilled[t]
     rate_i = power_i * silo kWh/t / mill kWh/t,     min <= e <= capacity,     0 <= missed <= h shipments
     sum over the silo's mills of on[t] <= crew limit
-    sum of start over each window of 24 h from the start of the grid <= max_starts_per_day
+    sum of start over (t - 24 h, t] + starts before the grid in that window <= max_starts_per_day
 
-The windows of 24 h stand in for local days, because starts before the grid are not known. Missed and
+The limit of starts holds in any 24 h, so a plan remembers what the plans before it started. Missed and
 spilled product cost `missed_eur_per_t`; product may spill only where a silo's mills are held on by
 their minimum run or by the stage above, because a free mill can always stop. Known states also lift
 the crew limit and the number of starts where they exceed it. Source: the discrete-time
@@ -175,7 +175,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     made = at_each_step(sp.csr_array(silos.member @ diagonal(_rate(fleet))), context.grid.hours)
     gains = {ON: made, MISSED: eye(keep.size), SPILLED: _spills(spilling, keep.shape)}
     rows = [*_commitment.rows(m, sizes, ON), *_crew_rows(fleet, silos, m, sizes, running)]
-    rows += _start_rows(fleet, m, sizes)
+    rows += _start_rows(fleet, m, sizes, context)
     rows.append(_store.balance_rows("silo_balance", sizes, CONTENT, gains, initial, keep, -shipped_mwh))
     rows += _store.end_value_rows("end_value", sizes, CONTENT, END, end)
     power = stack(sizes, {ON: diagonal(-_flat(parameter(fleet, "power_mw"), steps))}, m.known.size)
@@ -256,19 +256,27 @@ def _crew_rows(
     return [Rows("crew", -INF, most.ravel(), own=stack(sizes, {ON: running}, most.size))]
 
 
-def _start_rows(fleet: Sequence[Asset], m: Machines, sizes: Sequence[int]) -> list[Rows]:
-    """At most `max_starts_per_day` in each 24 h from the start of the grid; known starts lift it."""
+def _start_rows(fleet: Sequence[Asset], m: Machines, sizes: Sequence[int], context: Context) -> list[Rows]:
+    """At most `max_starts_per_day` in the 24 h that end with each step, earlier ones counted; known starts lift it."""
     given = np.array([np.nan if a.params.max_starts_per_day is None else a.params.max_starts_per_day for a in fleet])
     limited = np.flatnonzero(np.isfinite(given))
     if not limited.size:
         return []
-    day = (m.times // DAY_MIN).astype(int)
-    in_day = (day == np.arange(day[-1] + 1)[:, None]).astype(float)
+    age = m.times[:, None] - m.times
+    in_day = ((age >= 0.0) & (age < DAY_MIN)).astype(float)
+    earlier = np.stack([_earlier_starts(context, fleet[int(i)].id, m.times) for i in limited])
     pick = sp.csr_array((np.ones(limited.size), (np.arange(limited.size), limited)), shape=(limited.size, m.shape[0]))
-    allowed = (given[:, None] * m.count)[limited]
-    most = np.maximum(allowed, _commitment.known_starts(m)[limited] @ in_day.T)
+    left = np.maximum(given[limited, None] - earlier, 0.0) * np.broadcast_to(m.count, (len(fleet), 1))[limited]
+    most = np.maximum(left, _commitment.known_starts(m)[limited] @ in_day.T)
     starts = sp.csr_array(sp.kron(pick, sp.csr_array(in_day)))
     return [Rows("starts_per_day", -INF, most.ravel(), own=stack(sizes, {START: starts}, most.size))]
+
+
+def _earlier_starts(context: Context, asset_id: str, times: Array) -> Array:
+    """(T,) the starts before the grid that are less than 24 h old at each step."""
+    start = context.grid.start
+    before = np.array([(s - start).total_seconds() / 60.0 for s in context.states[asset_id].started if s < start])
+    return np.asarray((times[:, None] - before < DAY_MIN).sum(axis=1), dtype=float)
 
 
 def _reader(

@@ -1,6 +1,6 @@
 """Process, recomputed: silo[t] = silo[t-1] + h (sum_k P_k / kwh_per_t - shipments) + missed - spilled.
 
-A silo's faults stand at its first mill.
+A silo's faults stand at its first mill. Starts count in every 24 h, those before the plan included.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dispatch.check.tools import (
     REPORTED_MWH,
@@ -51,9 +52,22 @@ def _mill(plan: Plan) -> Recomputed:
     faults += switching(plan, on, q.min_run_h, q.min_stop_h)
     if q.max_starts_per_day is not None:
         starts = np.diff(np.concatenate([[float(plan.state.on)], on])) > 0.5
-        per_day = np.bincount((minutes_before(plan.grid) // DAY_MIN).astype(int), weights=starts).astype(float)
-        faults += beyond(name, "max_starts_per_day", per_day, 0.0, float(q.max_starts_per_day), 1e-6)
+        per_day, earlier = _starts_of_24_h(plan, starts)
+        most = np.maximum(float(q.max_starts_per_day), earlier)
+        faults += beyond(name, "max_starts_per_day", per_day + earlier, 0.0, most, 1e-6)
     return Recomputed(None, tuple(faults))
+
+
+def _starts_of_24_h(plan: Plan, starts: NDArray[np.bool_]) -> tuple[Array, Array]:
+    """(T,) starts of the plan, and (T,) starts before it, in the 24 h that end with each step."""
+    own, earlier = np.zeros(len(starts)), np.zeros(len(starts))
+    at = minutes_before(plan.grid)
+    for t, now in enumerate(at):
+        own[t] = sum(bool(starts[s]) and now - at[s] < DAY_MIN for s in range(t + 1))
+        for moment in plan.state.started:
+            ago = (plan.grid.start - moment).total_seconds() / 60.0
+            earlier[t] += ago > 0.0 and now + ago < DAY_MIN
+    return own, earlier
 
 
 def _silo(mills: Sequence[Plan]) -> tuple[Array, list[Fault]]:

@@ -1,7 +1,7 @@
 """Process: mills of one silo follow a wish together.
 
 At each step a mill that its interlock holds keeps running. The others run where they are wished to, the
-running ones first, as long as the crew is large enough, starts are left for the day, and everything
+running ones first, as long as the crew is large enough, starts are left of the last 24 h, and everything
 that must run on from here fits into the silo, minimum runs of new starts included; so the silo runs
 over only where mills held from before fill it. Where the silo would fall below its minimum, further
 mills are started. What no mill can prevent is missed or spilled.
@@ -97,13 +97,15 @@ class _Silo:
 def _mills(wishes: Sequence[Wish]) -> list[Path]:
     """What the mills of one silo will do, in the order given."""
     silo, steps = _Silo.of(wishes), wishes[0].grid.n
-    starts = np.zeros((len(wishes), int(silo.times[-1]) // DAY_MIN + 1))
+    started = [_started_before(w) for w in wishes]
     on = np.zeros((len(wishes), steps))
     stored, missed, spilled = (np.zeros(steps) for _ in range(3))
     for t, h in enumerate(silo.hours):
-        running = _choose(silo, starts[:, int(silo.times[t]) // DAY_MIN], t)
+        recent = np.array([sum(silo.times[t] - s < DAY_MIN for s in of) for of in started])
+        running = _choose(silo, recent, t)
         for k, switch in enumerate(silo.switches):
-            starts[k, int(silo.times[t]) // DAY_MIN] += k in running and not switch.on
+            if k in running and not switch.on:
+                started[k].append(float(silo.times[t]))
             switch.step(k in running, wishes[0].grid.minutes[t])
         on[list(running), t] = 1.0
         after = silo.content + h * (float(silo.rates @ on[:, t]) - silo.shipped[t])
@@ -118,7 +120,7 @@ def _mills(wishes: Sequence[Wish]) -> list[Path]:
 
 
 def _choose(silo: _Silo, starts: Array, t: int) -> set[int]:
-    """The mills that run in step t; `starts` are those of the day so far."""
+    """The mills that run in step t; `starts` are those of the last 24 h."""
     params = silo.wishes[0].asset.params.silo
     running = {k for k, s in enumerate(silo.switches) if s.on and not s.may_change()}
     free = [k for k, s in enumerate(silo.switches) if k not in running and s.may_change()]
@@ -137,6 +139,12 @@ def _power(silo: _Silo, k: int) -> float:
     return float(silo.wishes[k].asset.params.power_mw)
 
 
-def _may_start(wish: Wish, starts_today: float) -> bool:
+def _started_before(wish: Wish) -> list[float]:
+    """Minutes from the start of the grid to each start before it, all negative."""
+    ages = ((moment - wish.grid.start).total_seconds() / 60.0 for moment in wish.state.started)
+    return [age for age in ages if age < 0.0]
+
+
+def _may_start(wish: Wish, recent_starts: float) -> bool:
     most = wish.asset.params.max_starts_per_day
-    return most is None or starts_today < most
+    return most is None or recent_starts < most

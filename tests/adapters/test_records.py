@@ -100,6 +100,15 @@ def test_state_moves_forward_only(store: Store) -> None:
     assert store.meters.telemetry("a", NOW, NOW + 2 * MINUTE) == [old, new]
 
 
+def test_starts_are_the_changes_from_off_to_on(store: Store) -> None:
+    on = [True, False, False, True, True, False, True]
+    store.meters.state_write([reading(at=NOW + k * MINUTE, on=value) for k, value in enumerate(on)])
+    store.meters.state_write([reading("b", at=NOW + k * MINUTE, on=k == 5) for k in range(7)])
+    found = store.meters.starts(["a", "b", "silent"], NOW, NOW + 5 * MINUTE)
+    assert found == {"a": (NOW + 3 * MINUTE,), "b": (NOW + 5 * MINUTE,)}
+    assert store.meters.starts(["a"], NOW + 3 * MINUTE, NOW + 6 * MINUTE) == {"a": (NOW + 6 * MINUTE,)}
+
+
 def test_bids_positions_prices(store: Store) -> None:
     grid = TimeGrid.uniform(NOW, QUARTER, 2)
     bid = Bid("b1", "unit", "day_ahead", NOW, NOW, grid, np.array([10.0, 20.5]), np.array([[0.1, 0.2], [0.3, 0.4]]))

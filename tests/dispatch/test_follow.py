@@ -130,6 +130,11 @@ def test_crew_and_starts_are_kept() -> None:
     often = {"min_run_h": 0.0, "min_stop_h": 0.0, "max_starts_per_day": 2}
     alternating = checked(mill_wishes(np.tile([1.0, 0.0], 6)[None, :], 100.0, 10.0, more=often))
     assert alternating.commitment["m0"].tolist() == [1, 0, 1] + [0] * 9
+    wish = mill_wishes(np.tile([1.0, 0.0], 6)[None, :], 100.0, 10.0, more=often)[0]
+    for hours, expected in ((1.0, [1] + [0] * 11), (23.5, [1, 0, 1] + [0] * 9)):
+        earlier = replace(wish.state, started=(START - timedelta(hours=hours),))
+        plan = checked([replace(wish, state=earlier)])
+        assert plan.commitment["m0"].tolist() == expected
 
 
 CHP = {

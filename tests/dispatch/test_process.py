@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import timedelta
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,6 +16,8 @@ from pydantic import ValidationError
 
 from dispatch.assets import process
 from dispatch.block import Context, EndValue
+from dispatch.check import process as check_process
+from dispatch.check.tools import Plan
 from tests.dispatch.block_solver import solve_block
 from tests.dispatch.commitment_oracle import (
     GRIDS,
@@ -29,7 +32,7 @@ from tests.dispatch.commitment_oracle import (
     times,
 )
 from vpp.domain.errors import DataGap, InputFaults
-from vpp.domain.portfolio import Asset
+from vpp.domain.portfolio import Asset, AssetState
 from vpp.domain.time import TimeGrid
 
 SILO: dict[str, Any] = {
@@ -65,6 +68,8 @@ def random_case(seed: int, grid: TimeGrid, with_end: bool) -> tuple[list[Asset],
         on = bool(rng.integers(2)) and i < 3
         fleet.append(a)
         states[a.id] = state(a.id, -1.0 * on, content_mwh[g] / (3 if g == 0 else 1), on, int(rng.integers(0, 140)))
+        ages_h = np.random.default_rng([seed, i]).uniform(10.0, 24.0, 1 + i % 2)
+        states[a.id] = replace(states[a.id], started=tuple(grid.start - timedelta(hours=h) for h in ages_h))
         inputs[a.id] = {"shipments_t_per_h": shipments[g], "rota": np.ones(grid.n)}
         if with_end and i != 1:
             ends[a.id] = random_end(rng, 4.0, 90.0)
@@ -143,9 +148,11 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
         committed = context.committed.get(a.id, np.full(steps, -1))
         minimum_times(model, i, before, grid, q.min_run_h * 60, q.min_stop_h * 60, committed)
         if q.max_starts_per_day is not None:
-            for day in range(at[-1] // 1440 + 1):
-                starts = [model.start[i, t] for t in range(steps) if at[t] // 1440 == day]
-                model.rules.add(sum(starts) <= q.max_starts_per_day)
+            past = [(s - grid.start).total_seconds() / 60 for s in before.started]
+            for t in range(steps):
+                starts = [model.start[i, s] for s in range(t + 1) if at[t] - at[s] < 1440]
+                left = q.max_starts_per_day - sum(at[t] - s < 1440 for s in past)
+                model.rules.add(sum(starts) <= max(left, 0))
         for t in range(steps):
             money += q.start_cost_eur * model.start[i, t]
             money += price[t] * grid.minutes[t] / 60 * q.power_mw * model.on[i, t]
@@ -250,7 +257,36 @@ def test_starts_in_a_day_are_limited() -> None:
     assert (np.diff(np.append(0, free))[day == 0] > 0).sum() > 1
     bound = run([asset("mill", **q, max_starts_per_day=1)], context, price).results["mill"].commitment
     starts = np.diff(np.append(0, bound)) > 0
-    assert all(starts[day == d].sum() <= 1 for d in range(day[-1] + 1))
+    at = np.array(times(LONG))[starts]
+    assert np.all(np.diff(at) >= 1440)
+
+
+def test_starts_before_the_plan_count_until_they_are_a_day_old() -> None:
+    """Four starts since morning: the next comes when the first of them is 24 h old, and check finds a fifth."""
+    grid = TimeGrid(START, (60,) * 24)
+    inputs = {"mill": {"shipments_t_per_h": np.full(grid.n, 1.0), "rota": np.ones(grid.n)}}
+    price = np.where(np.arange(grid.n) % 2, 10.0, 300.0)
+    mill = asset("mill", start_cost_eur=0.0, min_run_h=0.0, min_stop_h=0.0, max_starts_per_day=4)
+    fresh = state("mill", 0.0, 21 * 0.036, False, 500)
+    morning = replace(fresh, started=tuple(START - timedelta(hours=h) for h in (4, 3, 2, 1)))
+    plans = {}
+    for name, known in (("fresh", fresh), ("morning", morning)):
+        context = Context(grid, START, {"mill": known}, inputs)
+        found = run([mill], context, price)
+        assert found.objective == pytest.approx(oracle([mill], context, price), rel=1e-6)
+        plans[name] = found
+    early = plans["fresh"].results["mill"].commitment
+    assert np.flatnonzero(np.diff(np.append(0, early)) > 0)[0] < 20
+    assert not plans["morning"].results["mill"].commitment[:20].any()
+
+    def faults(name: str, known: AssetState) -> set[str]:
+        found = plans[name]
+        result = found.results["mill"]
+        plan = Plan(mill, known, grid, found.injection[0], result.commitment, result.decisions, inputs["mill"])
+        return {fault.field for fault in check_process.recompute([plan])[0].faults}
+
+    assert "max_starts_per_day" not in faults("fresh", fresh) | faults("morning", morning)
+    assert "max_starts_per_day" in faults("fresh", morning)
 
 
 def test_default_is_the_rota() -> None:

@@ -119,7 +119,8 @@ class AssetState:
     """What is known of one asset at `at`.
 
     `stored_mwh` is the content of its store in the kind's own energy (electric, thermal, or product
-    times its specific energy); `minutes_in_state` counts since the last start or stop.
+    times its specific energy); `minutes_in_state` counts since the last start or stop; `started` are the
+    starts of the 24 h before `at`, where the kind limits them.
     """
 
     asset_id: str
@@ -130,3 +131,4 @@ class AssetState:
     on: bool = False
     minutes_in_state: int = 1_000_000
     available: bool = True
+    started: tuple[datetime, ...] = ()

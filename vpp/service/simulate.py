@@ -154,14 +154,16 @@ def state_at(system: System, plan: Schedule, moment: datetime) -> dict[str, Asse
     t = plan.grid.index_of(moment) - 1
     stated = system.loaded.states(moment)
     found = {}
+    started: tuple[datetime, ...]
     for asset in system.portfolio.assets:
         power = float(plan.power_of(asset.id)[t])
         stored = float(plan.stored_mwh[asset.id][t]) if asset.id in plan.stored_mwh else 0.0
-        on, minutes = power != 0.0, 1_000_000
+        on, minutes, started = power != 0.0, 1_000_000, ()
         if asset.id in plan.commitment:
             row = np.rint(plan.commitment[asset.id][: t + 1])
             on, minutes = bool(row[-1]), _minutes_since_change(row, plan, stated[asset.id])
-        found[asset.id] = AssetState(asset.id, moment, moment, power, stored, on, minutes)
+            started = _starts_of_last_day(row, plan, stated[asset.id], moment)
+        found[asset.id] = AssetState(asset.id, moment, moment, power, stored, on, minutes, started=started)
     return found
 
 
@@ -173,11 +175,19 @@ def _minutes_since_change(row: np.ndarray, plan: Schedule, before: AssetState) -
     return whole + (before.minutes_in_state if bool(row[0]) == before.on else 0)
 
 
+def _starts_of_last_day(
+    row: np.ndarray, plan: Schedule, before: AssetState, moment: datetime
+) -> tuple[datetime, ...]:
+    starts = np.flatnonzero(np.diff(np.concatenate([[float(before.on)], row])) > 0.5)
+    return tuple(at for s in starts if moment - (at := plan.grid.edges[s]) < timedelta(days=1))
+
+
 def _remember(
     system: System, request: Request, start: datetime, end: datetime, initial: Mapping[str, AssetState]
 ) -> None:
     states = {
-        a: [s.power_mw, s.stored_mwh, s.on, s.minutes_in_state, rfc3339(s.at)] for a, s in initial.items()
+        a: [s.power_mw, s.stored_mwh, s.on, s.minutes_in_state, rfc3339(s.at), *map(rfc3339, s.started)]
+        for a, s in initial.items()
     }
     where = {"portfolio": str(request.portfolio.resolve()), "initial": states}
     system.store.settings.put(RECORD, _identity(system, request, start, end) | where)
@@ -195,9 +205,10 @@ def recall(system: System) -> dict[str, AssetState]:
     """The states the plant of this database started from."""
     states = system.store.settings.get(RECORD)["initial"]
     found = {}
-    for asset, (power, stored, on, minutes, at) in states.items():
+    for asset, (power, stored, on, minutes, at, *starts) in states.items():
         moment = utc(datetime.fromisoformat(at))
-        found[asset] = AssetState(asset, moment, moment, power, stored, on, minutes)
+        started = tuple(utc(datetime.fromisoformat(s)) for s in starts)
+        found[asset] = AssetState(asset, moment, moment, power, stored, on, minutes, started=started)
     return found
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -73,9 +73,18 @@ class System:
         return next(s for s in self.loaded.stages if s.name == name)
 
     def states(self, now: datetime) -> dict[str, AssetState]:
-        """The last known state of every asset; the portfolio's initial one where it never answered."""
+        """The last known state of every asset; the portfolio's initial one where it never answered.
+
+        Assets with a limit of starts also get those that telemetry showed in the last 24 h.
+        """
         found = self.loaded.states(now)
         found.update(self.store.meters.latest_states(list(found)))
+        limited = [
+            a.id for a in self.portfolio.assets if getattr(a.params, "max_starts_per_day", None) is not None
+        ]
+        if limited:
+            for asset_id, started in self.store.meters.starts(limited, now - timedelta(days=1), now).items():
+                found[asset_id] = replace(found[asset_id], started=started)
         return found
 
     def forecast(self, now: datetime, grid: TimeGrid, scenarios: int = SCENARIOS) -> Forecast:
