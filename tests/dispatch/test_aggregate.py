@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from itertools import pairwise
 
 import numpy as np
@@ -102,6 +103,16 @@ def mills(
         states[name] = AssetState(name, START, START, -params.power_mw * on, 3.0, on, since)
         inputs[name] = {"shipments_t_per_h": shipped, "rota": np.zeros(grid.n)}
     return Case(fleet, Context(grid, START, states, inputs), seed)
+
+
+def test_mills_with_different_earlier_starts_stay_apart() -> None:
+    case = mills(3, 2, 0, on=False, since=600, starts=1)
+    m0 = case.context.states["m0"]
+    states = {**case.context.states, "m0": replace(m0, started=(START - timedelta(hours=1),))}
+    told_apart = replace(case, context=replace(case.context, states=states))
+    together, apart = case.solved(merged=True)[0], told_apart.solved(merged=True)[0]
+    assert together.columns < apart.columns
+    assert apart.columns == told_apart.solved(merged=False)[0].columns
 
 
 @settings(max_examples=25, deadline=None)

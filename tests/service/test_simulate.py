@@ -226,6 +226,8 @@ def test_how_long_a_mill_has_run_when_the_plant_starts(make: Make, on: list[floa
     shown = state_at(system, plan, plan.grid.edges[-2])
     assert shown["mill-2"].on
     assert shown["mill-2"].minutes_in_state == minutes - 15
+    rises = np.flatnonzero(np.diff(np.append(system.loaded.states(plan.grid.start)["mill-2"].on, on).astype(float)) > 0)
+    assert len(shown["mill-2"].started) == len(rises)
     assert shown["wind-89"].power_mw == 4.0
     assert shown["battery-glass"].stored_mwh == pytest.approx(plan.stored_mwh["battery-glass"][-2])
 
