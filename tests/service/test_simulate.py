@@ -17,6 +17,7 @@ from adapters.exclusive import hold
 from adapters.plant_link import PlantFailed, connect
 from forecasting.pipeline import Pipeline
 from tests.service.conftest import DAY, DEMO, ISSUED, Make, local
+from vpp.domain.command import Telemetry
 from vpp.domain.errors import InputFaults, NotFound
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid
@@ -240,3 +241,13 @@ def test_the_initial_state_survives_the_record(make: Make) -> None:
     request = Request(DEMO, DAY, 1, 1, None, Path("x.db"))
     _remember(system, request, MIDNIGHT, MIDNIGHT + timedelta(days=1), initial)
     assert recall(system) == initial
+
+
+def test_telemetry_tells_the_starts_of_the_last_day(make: Make) -> None:
+    system, _ = planned(make, [1, 1])
+    limited = next(a.id for a in system.portfolio.assets if getattr(a.params, "max_starts_per_day", None) is not None)
+    ages_h = {30.0: False, 29.0: True, 20.0: False, 19.0: True, 2.0: False, 1.0: True}
+    shown = [Telemetry(limited, ISSUED - timedelta(hours=h), 0.0, 0.0, 1.0, on, True, 9, False, 0)
+             for h, on in ages_h.items()]  # fmt: skip
+    system.store.meters.state_write(shown)
+    assert system.states(ISSUED)[limited].started == (ISSUED - timedelta(hours=19), ISSUED - timedelta(hours=1))
