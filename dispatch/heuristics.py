@@ -3,7 +3,8 @@
 Best responses: every part that integers hold together (a silo with its mills, an engine with its heat)
 answers the relaxation's prices alone, to optimality; all answers together are a commitment, and what they
 gain over the relaxation raises the certified bound (see `parts`). A part whose relaxed values are integral
-already has given its answer. Asked again at prices that lean towards those of the plan this gave, the parts
+already has given its answer. Where a plan of the last roll is known and only its bound is missing, the parts are
+asked for no more than it needs. Asked again at prices that lean towards those of the plan this gave, the parts
 see what their answers did to what they share, and often find a cheaper plan together.
 Balance: where the answers together pass a limit that assets share, or leave one unused that has a price, they
 are given anew one after the other, each at prices moved by what is passed or left.
@@ -67,6 +68,34 @@ def best_responses(
         elif known is not None:
             x[part.columns] = known[part.columns]
     return Responses(x, gain)
+
+
+def certified_gain(
+    problem: Problem, parts: Sequence[Part], relaxed: Raw, known: Array, needed: float, deadline_s: float
+) -> float:
+    """By how much the parts' answers raise the relaxation's bound, sought only until it is `needed`, in money.
+
+    `known` (columns,) is a feasible plan. A part can raise the bound by at most what `known` pays for it above
+    the relaxed point, so what all can raise beyond `needed` is the gap they may keep, shared by what each can
+    raise. Each begins at `known`, the one that can raise most first. Ends where the gap is used up: then `known`
+    is too dear to be certified at these prices, and what was found is still a valid gain.
+    Raises ValueError for a relaxation without duals.
+    """
+    began, prices, gain = time.perf_counter(), _prices(relaxed), 0.0
+    reduced = reduced_cost(problem, prices)
+    asked = [(p, alone(problem, p, reduced, prices)) for p in parts if not is_integral(problem, p, relaxed.x)]
+    most = np.array([max(0.0, float(own.cost @ (known - relaxed.x)[p.columns])) for p, own in asked])
+    for number, k in enumerate(order := np.argsort(-most, kind="stable")):
+        can_raise, left = float(most[order[number:]].sum()), deadline_s - (time.perf_counter() - began)
+        spare = gain + can_raise - needed
+        if gain >= needed or spare <= 0.0 or left <= 0:
+            break
+        (part, own), share = asked[k], spare * float(most[k]) / can_raise
+        with suppress(NotSolved):
+            time_s, start = _share(left, len(order) - number), known[part.columns]
+            answer = solve_alone(own, time_s, abs_gap=share, start=start, presolve=False)
+            gain += max(0.0, answer.bound - float(own.cost @ relaxed.x[part.columns]))
+    return gain
 
 
 def repriced_responses(

@@ -5,7 +5,8 @@ responses to the relaxation's prices and then to the plan's own, guided rounding
 near the relaxation and the incumbent, the whole MIP; the first plan within `rel_gap` of the bound ends the
 search. Each commitment becomes a plan by an LP with its integers fixed, which repairs what the AC check finds
 by further cuts. So cuts settle while the gap is still wide, and the dear steps, which close it, know them
-all. Where a good plan was early (a tenth of the deadline), one more round of responses may improve it.
+all. Where a good plan was early (a tenth of the deadline), one more round of responses may improve it, but not
+the plan of a roll: the last roll's is final once the parts have raised the bound as far as it needs.
 
 The bound is the best of the relaxation's, the Lagrangian one of the best responses and the MIP's. At the
 deadline the best plan known is returned with it: fewest limits exceeded first, then least cost. The plan
@@ -27,7 +28,14 @@ import numpy as np
 from dispatch.cut_pool import MARGIN_LOADING_PCT, SMALL, cut_rows
 from dispatch.cutting import Checked, Cutting
 from dispatch.exposure import Case, Exposure, Scenarios, bus_injection
-from dispatch.heuristics import balanced_responses, best_responses, guided_rounding, known_integers, repriced_responses
+from dispatch.heuristics import (
+    balanced_responses,
+    best_responses,
+    certified_gain,
+    guided_rounding,
+    known_integers,
+    repriced_responses,
+)  # fmt: skip
 from dispatch.parts import Part, integer_parts
 from dispatch.problem import Problem, cost_terms, read_schedule
 from dispatch.solvers.highs_door import Basis, Raw
@@ -181,7 +189,7 @@ class _Search:
             why = self._attempt(propose) or why
         if self.best is None:
             raise why or NotSolved("late: no time was left for a plan")
-        if self._done and self.left_s > (1 - POLISH_SHARE) * self.deadline_s:
+        if self._done and self.warm is None and self.left_s > (1 - POLISH_SHARE) * self.deadline_s:
             self._attempt(self._reprice)
 
     def _attempt(self, propose: Propose) -> NotSolved | None:
@@ -204,6 +212,7 @@ class _Search:
         """Where the next commitment may come from. Each knows the cuts found by those before it."""
         yield self._rolled
         yield self._hinted
+        yield self._certify
         yield self._respond
         if self.cutting.grown.rows > self.relaxed_rows:
             yield self._respond
@@ -233,6 +242,19 @@ class _Search:
 
     def _fallen_back(self) -> Array | None:
         return known_integers(self.cutting.problem, self.fallback) if self.fallback else None
+
+    def _certify(self) -> None:
+        """Raises the bound towards what the last roll's plan needs, where that plan has none better; proposes none."""
+        if self.warm is None or self.best is None or not self.best.settled:
+            return
+        relaxed, known = self._fresh(), self.cutting.padded(self.best.raw.x)
+        objective = self.best.raw.objective
+        needed = objective - self.rel_gap * max(1.0, abs(objective)) - relaxed.objective
+        with self.cutting.timed("solve"):
+            gain = certified_gain(
+                self.cutting.grown, self.parts, relaxed, known, needed, RESPOND_SHARE * self.left_s
+            )  # fmt: skip
+        self.bound = max(self.bound, relaxed.objective + gain)
 
     def _respond(self) -> Array:
         relaxed = self._fresh()
