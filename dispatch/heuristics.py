@@ -39,6 +39,7 @@ from vpp.domain.time import Array
 LEAST_S, SEVERAL = 0.02, 4.0
 ROUNDING_GAP = 0.05
 OWN_PRICES = 0.1
+SPENT_SPARE = 0.5
 SWEEPS, STEP = 2, 0.25
 SMALL = 1e-6
 
@@ -77,8 +78,9 @@ def certified_gain(
 
     `known` (columns,) is a feasible plan. A part can raise the bound by at most what `known` pays for it above
     the relaxed point, so what all can raise beyond `needed` is the gap they may keep, shared by what each can
-    raise. Each begins at `known`, the one that can raise most first. Ends where the gap is used up: then `known`
-    is too dear to be certified at these prices, and what was found is still a valid gain.
+    raise; half of it is kept back for answers cheaper than `known`. Each begins at `known`, the one that can
+    raise most first. Ends where the gap is used up: then `known` is too dear to be certified at these prices, and
+    what was found is still a valid gain.
     Raises ValueError for a relaxation without duals.
     """
     began, prices, gain = time.perf_counter(), _prices(relaxed), 0.0
@@ -90,7 +92,7 @@ def certified_gain(
         spare = gain + can_raise - needed
         if gain >= needed or spare <= 0.0 or left <= 0:
             break
-        (part, own), share = asked[k], spare * float(most[k]) / can_raise
+        (part, own), share = asked[k], SPENT_SPARE * spare * float(most[k]) / can_raise
         with suppress(NotSolved):
             time_s, start = _share(left, len(order) - number), known[part.columns]
             answer = solve_alone(own, time_s, abs_gap=share, start=start, presolve=False)

@@ -129,6 +129,7 @@ class _Search:
     bound: float = -np.inf
     best: Checked | None = None
     answers: Array | None = None
+    certified: Checked | None = None
     plan_basis: Basis | None = None
 
     def run(self, seed_cuts: Sequence[Cut]) -> Secured:
@@ -214,6 +215,7 @@ class _Search:
         yield self._hinted
         yield self._certify
         yield self._respond
+        yield self._certify
         if self.cutting.grown.rows > self.relaxed_rows:
             yield self._respond
         yield self._balance
@@ -222,6 +224,7 @@ class _Search:
         yield self._reprice
         yield self._round
         yield self._near
+        yield self._certify
         for _ in range(self.max_rounds + 1):
             rows = self.cutting.grown.rows
             yield self._whole
@@ -244,9 +247,10 @@ class _Search:
         return known_integers(self.cutting.problem, self.fallback) if self.fallback else None
 
     def _certify(self) -> None:
-        """Raises the bound towards what the last roll's plan needs, where that plan has none better; proposes none."""
-        if self.warm is None or self.best is None or not self.best.settled:
+        """In a roll, raises the bound towards what the best plan needs, once for each plan; proposes none."""
+        if self.warm is None or self.best is None or not self.best.settled or self.best is self.certified:
             return
+        self.certified = self.best
         relaxed, known = self._fresh(), self.cutting.padded(self.best.raw.x)
         objective = self.best.raw.objective
         needed = objective - self.rel_gap * max(1.0, abs(objective)) - relaxed.objective
