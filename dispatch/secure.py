@@ -5,8 +5,8 @@ responses to the relaxation's prices and then to the plan's own, guided rounding
 near the relaxation and the incumbent, the whole MIP; the first plan within `rel_gap` of the bound ends the
 search. Each commitment becomes a plan by an LP with its integers fixed, which repairs what the AC check finds
 by further cuts. So cuts settle while the gap is still wide, and the dear steps, which close it, know them
-all. Where a good plan was early (a tenth of the deadline), one more round of responses may improve it, but not
-the plan of a roll: the last roll's is final once the parts have raised the bound as far as it needs.
+all. Where a good plan was early (a tenth of the deadline), one more round of responses may improve it. A roll
+asks its parts only for the bound that its best plan still lacks.
 
 The bound is the best of the relaxation's, the Lagrangian one of the best responses and the MIP's. At the
 deadline the best plan known is returned with it: fewest limits exceeded first, then least cost. The plan
@@ -190,7 +190,7 @@ class _Search:
             why = self._attempt(propose) or why
         if self.best is None:
             raise why or NotSolved("late: no time was left for a plan")
-        if self._done and self.warm is None and self.left_s > (1 - POLISH_SHARE) * self.deadline_s:
+        if self._done and self.left_s > (1 - POLISH_SHARE) * self.deadline_s:
             self._attempt(self._reprice)
 
     def _attempt(self, propose: Propose) -> NotSolved | None:
