@@ -152,7 +152,7 @@ def test_identical_mills_cost_the_same_as_a_number_and_keep_every_rule(
         20.0 * float(np.maximum(np.diff(schedule.commitment[a.id], prepend=float(on)), 0.0).sum()) for a in case.fleet
     )
     raw = Living(small).solve_mip(LATE_S, GAP)
-    assert paid <= cost_terms(small, raw.x)["starts"] + 1e-6
+    assert paid <= cost_terms(small, raw.x)["starts"] + 1e-4
 
 
 def test_a_crew_limit_binds_numbers_as_it_binds_mills() -> None:

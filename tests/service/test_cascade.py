@@ -96,10 +96,10 @@ def test_without_security_it_overloads_a_line_and_breaks_a_voltage_limit(make: M
 
 
 def mean_forecast_only(s: Situation, exposure: Exposure | None) -> Solution:
-    """A plan that is secure in the expected case and in no other."""
+    """A plan that is secure on the mean forecast, without its errors, and in no other case."""
     assert s.grid_side is not None and exposure is not None
     return secure_plan(
-        problem_of(s), s.grid_side.network, replace(exposure, cases=()),
+        problem_of(s), s.grid_side.network, replace(exposure, cases=(), errors=None),
         deadline_s=40.0, rel_gap=5e-3, max_rounds=12,
     ).solution  # fmt: skip
 
