@@ -116,7 +116,7 @@ def explain(
         if not told.on:
             return told
     changes, free = _levels(priced, answer, t, told.price_eur_per_mwh)
-    if told.on is not None:
+    if told.on is not None and priced.on is not None:
         return replace(told, changes=(*told.changes, *changes))
     if free or not changes:
         return replace(told, reason="marginal" if free else "uncontrolled", changes=changes)

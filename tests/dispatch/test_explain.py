@@ -309,6 +309,7 @@ def test_every_kind_is_explained_and_every_price_named_lies_on_its_side(kind: st
         told = explain(fleet.assets[0], t, fleet.assets, fleet.context(), found.solution.schedule, prices)
         assert told.price_eur_per_mwh == pytest.approx(price[t])
         assert told.reason in {"price", "own", "known", "marginal", "uncontrolled"}, told
+        assert told.reason != "uncontrolled" or not told.changes, told
         for change in told.changes:
             now = price[t] if change.mean_eur_per_mwh is None else change.mean_eur_per_mwh
             past = change.price_eur_per_mwh - now
