@@ -52,7 +52,7 @@ def test_it_has_every_field_of_the_contract(report: Body) -> None:
     lists = {"schedule", "q_mvar", "commitment", "energy_mwh", "decisions", "prices", "times"}
     other = {"violations_final", "wall_s", "step", "initial_state", "inputs_digest", "certificate"}
     assert scalar | lists | other <= report.keys()
-    assert set(report["wall_s"]) == {"forecast", "build", "solve", "ac", "total"}
+    assert set(report["wall_s"]) == {"forecast", "build", "solve", "ac", "certify", "total"}
     certificate = {"verdict", "engine", "scenarios", "share_clean", "worst", "contingencies", "violations"}
     assert certificate <= report["certificate"].keys()
     assert {"element", "step", "value", "limit"} <= report["certificate"]["worst"].keys()
