@@ -48,6 +48,7 @@ from vpp.domain.time import Array, TimeGrid
 
 INSTALL = "make setup (development packages)"
 LP_UP_TO = 1_000
+LEAST_ASSETS = 6
 START = datetime(2016, 7, 12, tzinfo=UTC)
 LAYER_NAMES = ("ours", *LAYERS)
 
@@ -169,4 +170,6 @@ if __name__ == "__main__":
     parser.add_argument("--assets", type=int, default=1_000)
     parser.add_argument("--layer", choices=LAYER_NAMES, default="ours")
     given = parser.parse_args()
+    if given.assets < LEAST_ASSETS:
+        parser.error(f"a fleet needs at least {LEAST_ASSETS} assets")
     print(json.dumps(run(given.assets, given.layer)))

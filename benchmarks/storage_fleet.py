@@ -135,4 +135,6 @@ if __name__ == "__main__":
     parser.add_argument("--peers", type=Path, default=PEERS if PEERS.is_dir() else None)
     parser.add_argument("--repeat", type=int, default=1)
     given = parser.parse_args()
+    if given.batteries < 1:
+        parser.error("a fleet needs at least one battery")
     print(json.dumps(run(given.batteries, given.peers, given.repeat)))

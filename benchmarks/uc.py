@@ -24,6 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import pglib, uc_check, uc_problem
 from dispatch.solvers.highs_door import Living
 from dispatch.solvers.mip_search import certified_bound, search
+from vpp.domain.errors import NotSolved
 
 AGREE = 1e-6
 
@@ -38,7 +39,10 @@ def main() -> int:
     parser.add_argument("--singly", action="store_true", help="do not count identical units")
     parser.add_argument("--solution", type=Path, help="where to write the plan")
     given = parser.parse_args()
-    instance = pglib.read(given.instance)
+    try:
+        instance = pglib.read(given.instance)
+    except (OSError, ValueError) as why:
+        parser.error(f"{given.instance} is no instance: {why}")
     began = time.perf_counter()
     case = uc_problem.build(instance, counted=not given.singly)
     built = time.perf_counter()
@@ -76,4 +80,7 @@ def _verdict(path: Path, plan: dict[str, Any], objective: float) -> list[str]:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except NotSolved as why:
+        sys.exit(f"no plan: {why}")

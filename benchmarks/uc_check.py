@@ -9,6 +9,7 @@ words), and ends with status 1 where there are any.
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import json
 import sys
@@ -113,13 +114,20 @@ def check(instance: dict[str, Any], solution: dict[str, Any]) -> tuple[float, li
     return cost, faults
 
 
-def main(arguments: list[str]) -> int:
+def main() -> int:
     """Check the files named on the command line."""
-    instance, solution = (json.loads(Path(path).read_text()) for path in arguments)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("instance", type=Path)
+    parser.add_argument("solution", type=Path)
+    given = parser.parse_args()
+    try:
+        instance, solution = (json.loads(path.read_text()) for path in (given.instance, given.solution))
+    except (OSError, ValueError) as why:
+        parser.error(str(why))
     cost, faults = check(instance, solution)
     print(json.dumps({"cost": cost, "violations": len(faults), "faults": faults[:SHOWN]}))
     return 1 if faults else 0
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())
