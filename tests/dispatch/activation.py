@@ -17,7 +17,7 @@ from vpp.domain.portfolio import Asset, AssetState
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array
 
-TOLERANCE = 2e-5
+TOLERANCE = 1e-4
 BACK_MWH = 2e-4
 H = 1.0 / 60.0
 
