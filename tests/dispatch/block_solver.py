@@ -94,6 +94,9 @@ def solve_block(
         solver.setOptionValue(option, value)
     solver.passModel(model)
     solver.run()
+    if solver.getModelStatus() != highspy.HighsModelStatus.kOptimal:
+        solver.setOptionValue("presolve", "off")
+        solver.run()
     status = solver.getModelStatus()
     assert status == highspy.HighsModelStatus.kOptimal, f"{block.name}: {solver.modelStatusToString(status)}"
     solution = solver.getSolution()
