@@ -40,6 +40,14 @@ class Rows:
 
 
 @dataclass(frozen=True)
+class Extra:
+    """More features (R, F) of the rows of one series, by name."""
+
+    names: tuple[str, ...]
+    x: Array
+
+
+@dataclass(frozen=True)
 class _Sums:
     """Running sums of values and of their count, (S, N + 1), for means over any window."""
 

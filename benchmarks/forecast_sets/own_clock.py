@@ -1,0 +1,43 @@
+"""Series of the data sets on the service's axis of UTC quarters, read in each set's own clock.
+
+An hourly value is the mean of its four quarters. A clock without daylight saving is carried as if it were UTC, with
+the longitude moved by the clock's offset so that the sun stands right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+
+from forecasting.calendar import Calendar, Days, Index
+from forecasting.panel import Panel
+from vpp.domain.time import Array
+
+
+@dataclass(frozen=True)
+class OwnClock:
+    """One series, its calendar with two days beyond its end, and quarters a value."""
+
+    panel: Panel
+    days: Days
+    step: int
+
+
+def own_clock(
+    name: str, start: Array, values: Array, step: int,
+    *, lower: float = 0.0, upper: float = np.inf, latitude: float = 50.0, longitude: float = 10.0,
+    offset_h: float = 0.0, holidays: Callable[[int], frozenset[date]] = lambda year: frozenset(),
+) -> OwnClock:  # fmt: skip
+    """`values` (N,) of intervals that begin at `start` (N,) datetime64 and last `step` quarters; gaps become NaN."""
+    quarter: Index = start.astype("M8[s]").astype(np.int64) // 900
+    first, n = int(quarter.min()), int(quarter.max() - quarter.min()) + step
+    axis = np.full(n, np.nan)
+    for k in range(step):
+        axis[quarter - first + k] = values
+    bounds = (np.array([lower]), np.array([upper]))
+    panel = Panel((name,), first, axis[None], np.array([n]), np.array([0]), *bounds)
+    calendar = Calendar("UTC", latitude, longitude - 15.0 * offset_h, holidays)
+    return OwnClock(panel, calendar.days(first, n + 2 * 96), step)

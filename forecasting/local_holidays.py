@@ -1,0 +1,23 @@
+"""Public holidays of a country or one of its subdivisions, by year, from the `holidays` library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import date
+from functools import lru_cache
+
+import holidays
+
+
+def holidays_of(country: str, subdivision: str | None = None) -> Callable[[int], frozenset[date]]:
+    """Holidays of ISO 3166 `country` (and `subdivision`) as a function of the year.
+
+    Raises NotImplementedError that names a country or subdivision the library does not know.
+    """
+    holidays.country_holidays(country, subdiv=subdivision)
+
+    @lru_cache(maxsize=64)
+    def of_year(year: int) -> frozenset[date]:
+        return frozenset(holidays.country_holidays(country, subdiv=subdivision, years=year))
+
+    return of_year
