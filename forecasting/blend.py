@@ -38,6 +38,11 @@ class Blend:
         return mixed
 
 
+def equal(models: int, groups: int) -> Blend:
+    """All models alike."""
+    return Blend(np.full((groups, models), 1.0 / models))
+
+
 def fitted(
     quantiles: Array, y: Array, group: Index, day: Index, groups: int, naive: int, levels: tuple[float, ...]
 ) -> Blend:
@@ -45,7 +50,7 @@ def fitted(
 
     The first `naive` models are the naive ones. A group without a past takes the mean of all models.
     """
-    weights = np.full((groups, len(quantiles)), 1.0 / len(quantiles))
+    weights = equal(len(quantiles), groups).weights
     for g in range(groups):
         rows = np.flatnonzero((group == g) & np.isfinite(y))
         if len(rows):

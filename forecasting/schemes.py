@@ -10,13 +10,13 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from forecasting.cases import Cases
+from forecasting.fitted import Scheme
 from forecasting.gates import Horizon
 from forecasting.models.boosting import boosting, boosting_change
 from forecasting.models.climatology import climatology, recent_climatology
 from forecasting.models.linear import linear
 from forecasting.models.model import Fit
 from forecasting.models.persistence import persistence
-from forecasting.rolling import Scheme
 from vpp.domain.time import Array
 
 NAIVE: Mapping[str, Fit] = {

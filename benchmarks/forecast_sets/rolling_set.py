@@ -17,9 +17,10 @@ import numpy as np
 
 from forecasting.calendar import Index
 from forecasting.cases import Cases
+from forecasting.fitted import Scheme
 from forecasting.gates import Horizon
 from forecasting.losses import covered, crps, pinball_by_level
-from forecasting.rolling import Rolled, Scheme, rolling
+from forecasting.rolling import Rolled, rolling
 from vpp.domain.forecast import LEVELS
 from vpp.domain.time import Array
 

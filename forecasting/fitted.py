@@ -1,0 +1,105 @@
+"""What one series has learnt by a moment: its models, their blend, its calibration.
+
+`Fitted.forecast` answers cases issued from then on; `Fitted.learn` follows the outcomes of what it forecast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from forecasting.blend import Blend
+from forecasting.calendar import Index
+from forecasting.cases import Cases
+from forecasting.conformal import Trackers, spread_of
+from forecasting.models.model import Fit, Levels, Model
+from vpp.domain.time import Array
+
+Bounds = Callable[[Cases, Array], Array]
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How to forecast one series: models by name (the first `naive` are the naive ones), lead groups by their
+    edges in minutes, the bounds that a row's quantiles keep, and how many rows a model learns from at most."""
+
+    models: Mapping[str, Fit]
+    naive: int
+    lead_edges: tuple[int, ...] = ()
+    bounds: Bounds = lambda cases, quantiles: quantiles
+    most_rows: int = 10_000
+
+    def fit(self, past: Cases, levels: Levels) -> dict[str, Model]:
+        """The naive models on all of `past`, the others on at most `most_rows` of it, drawn by its length."""
+        kept = past
+        if len(past) > self.most_rows:
+            drawn = np.random.default_rng(len(past)).choice(len(past), self.most_rows, replace=False)
+            kept = past.rows(np.sort(drawn))
+        return {name: fit(past if k < self.naive else kept, levels) for k, (name, fit) in enumerate(self.models.items())}
+
+    def lead_group(self, cases: Cases) -> Index:
+        """Group (R,) of each row by its lead."""
+        return np.searchsorted(np.asarray(self.lead_edges), cases.lead, side="right").astype(np.int64)
+
+
+@dataclass(frozen=True)
+class Condition:
+    """The group of a row: its lead, and whether its median is low, middling or high."""
+
+    edges: Array
+
+    @classmethod
+    def of(cls, y: Array) -> Condition:
+        """Heights are thirds of the values `y`, above the least one."""
+        there = y[np.isfinite(y)]
+        high = there[there > there.min()] if len(there) else there
+        return cls(np.unique(np.quantile(high, (1 / 3, 2 / 3))) if len(high) else high)
+
+    def groups(self, scheme: Scheme) -> int:
+        return (len(scheme.lead_edges) + 1) * (len(self.edges) + 1)
+
+    def group(self, scheme: Scheme, cases: Cases, quantiles: Array) -> Index:
+        """Group (R,) of rows with uncalibrated quantiles (L, R)."""
+        height = np.searchsorted(self.edges, np.nan_to_num(quantiles[len(quantiles) // 2]))
+        group: Index = scheme.lead_group(cases) * (len(self.edges) + 1) + height
+        return group
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """Models that learnt at one moment, their blend, and the calibration as it stands."""
+
+    scheme: Scheme
+    levels: Levels
+    models: Mapping[str, Model]
+    blend: Blend
+    condition: Condition
+    trackers: Trackers
+
+    def single(self, cases: Cases) -> Array:
+        """Quantiles (M, L, R) of every model inside the bounds."""
+        return np.stack([self.scheme.bounds(cases, m.predict(cases)) for m in self.models.values()])
+
+    def raw(self, cases: Cases) -> Array:
+        """Quantiles (L, R) of the blend."""
+        return self.blend.mix(self.single(cases), self.scheme.lead_group(cases))
+
+    def moved(self, cases: Cases, raw: Array) -> tuple[Array, Index]:
+        """Quantiles (K, L, R) of every tracker inside the bounds, and the group of each row."""
+        group = self.condition.group(self.scheme, cases, raw)
+        return self.scheme.bounds(cases, self.trackers.moved(raw, spread_of(raw), group)), group
+
+    def forecast(self, cases: Cases) -> Array:
+        """Calibrated quantiles (L, R)."""
+        moved, _ = self.moved(cases, self.raw(cases))
+        ordered: Array = np.sort(moved[self.trackers.best], axis=0)
+        return ordered
+
+
+def positions(issue: Index) -> Sequence[tuple[int, Index]]:
+    """Each issue time of sorted `issue` (R,) with the positions of its rows."""
+    times, start = np.unique(issue, return_index=True)
+    rows = np.split(np.arange(len(issue)), start[1:])
+    return [(int(t), r) for t, r in zip(times, rows, strict=True)]
