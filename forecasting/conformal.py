@@ -1,17 +1,18 @@
-"""Online conformal calibration: every quantile is moved until the past lies under it as often as it should.
+"""Online conformal calibration: every level is read where the past lay under it as often as it should.
 
-A quantile q_l of a row with spread s becomes q_l + s (t_l + u_gl): t for all rows, u for the row's group (its
-lead and the height of its median). When outcomes become known, both follow the subgradient of their pinball loss
+A row's quantiles are a function Q of the normal score z. The quantile of level a is read at z_a + t_a + u_ga instead
+of z_a: t for all rows, u for the row's group (its lead and the height of its median). Where a distribution has two
+humps, a site that works or rests, a small step of the level stays on its hump; a step in the value would not. When
+outcomes become known, both offsets follow
 
-    t_l <- t_l + rate (a_l - mean[y < q_l]),
+    t_a <- t_a + rate (a - mean[y < q_a]) phi(0) / phi(z_a),
 
 quantile tracking, whose coverage over n steps errs by at most (range of t) / (rate n) whatever the series does
-(Gibbs and Candes, NeurIPS 2021; Angelopoulos, Candes and Tibshirani, NeurIPS 2023). Outcomes of one issue count as
-one observation, because their errors come together; an outcome that equals its quantile, as at a bound, teaches
-nothing. The level moves for itself, before crossed levels are sorted, so that each keeps its own feedback.
-
-How fast to follow, and whether groups differ, depends on the series: trackers of a few rates, with groups and
-without, run side by side, and the one whose quantiles lost least in the last weeks is believed.
+(Gibbs and Candes, NeurIPS 2021; Angelopoulos, Candes and Tibshirani, NeurIPS 2023); phi, the normal density, lets
+tails follow as fast as the middle. Outcomes of one issue count as one observation, because their errors come
+together; an outcome that equals its quantile, as at a bound, teaches nothing. A level moves for itself, before crossed
+levels are sorted, so that each keeps its own feedback. Beyond the outermost levels Q goes on as a normal
+distribution with the spread of the row.
 """
 
 from __future__ import annotations
@@ -19,68 +20,65 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+from scipy.special import ndtri
 
 from forecasting.calendar import Index
-from forecasting.losses import pinball_by_level
 from vpp.domain.time import Array
 
-RATES_A_DAY = (0.04, 0.08)
-OWN_SHARES = (0.0, 0.5)
-DRIFT = 0.35
-MEMORY_DAYS = 30.0
+RATE_A_DAY = 0.1
+DRIFT = 0.8
 
 
 @dataclass
-class Trackers:
-    """Offsets t (K, L) and u (K, G, L) in units of spread, of K trackers; issues are `days` apart."""
+class Tracker:
+    """Offsets t (L,) and u (G, L) in normal scores; `days` between issues."""
 
     levels: Array
     groups: int
     days: float
     common: Array = field(init=False)
     own: Array = field(init=False)
-    loss: Array = field(init=False)
 
     def __post_init__(self) -> None:
-        fast, own = np.meshgrid(RATES_A_DAY, OWN_SHARES)
-        self.rate = fast.ravel() * np.sqrt(min(self.days, 1.0))
-        self.share = own.ravel()
-        self.common = np.zeros((len(self.rate), len(self.levels)))
-        self.own = np.zeros((len(self.rate), self.groups, len(self.levels)))
-        self.loss = np.zeros(len(self.rate))
+        self.common = np.zeros(len(self.levels))
+        self.own = np.zeros((self.groups, len(self.levels)))
 
     @property
-    def best(self) -> int:
-        """The tracker that lost least of late."""
-        return int(np.argmin(self.loss))
+    def rate(self) -> Array:
+        """Step (L,) of each level: neighbouring issues share most of their error, so it falls with their distance."""
+        score = ndtri(self.levels)
+        step: Array = RATE_A_DAY * np.sqrt(min(self.days, 1.0)) * np.exp(score**2 / 2)
+        return step
 
     @property
     def drifted(self) -> bool:
         """Whether the median had to be moved so far that the models want a refit."""
-        return bool(np.abs(self.common[self.best, len(self.levels) // 2]) > DRIFT)
+        return bool(np.abs(self.common[len(self.levels) // 2]) > DRIFT)
 
-    def moved(self, quantiles: Array, spread: Array, group: Index) -> Array:
-        """Quantiles (K, L, R) of `quantiles` (L, R) with the offsets of each tracker; neighbours may cross."""
-        offset = self.common[:, :, None] + np.moveaxis(self.own[:, group], 1, 2)
-        shifted: Array = quantiles + spread * offset
-        return shifted
+    def moved(self, quantiles: Array, group: Index) -> Array:
+        """Quantiles (L, R) read at the moved levels; neighbours may cross."""
+        return read_at(quantiles, ndtri(self.levels), self.common[:, None] + self.own[group].T)
 
     def learn(self, issued: Array, y: Array, group: Index) -> None:
-        """Follow outcomes `y` (R,) of quantiles (K, L, R) as `moved` made them; gaps teach nothing."""
+        """Follow outcomes `y` (R,) of quantiles (L, R) as `moved` made them; gaps teach nothing."""
         there = np.isfinite(y)
         if not there.any():
             return
-        q, outcome, own = issued[:, :, there], y[there], group[there]
+        q, outcome, own = issued[:, there], y[there], group[there]
         miss = np.where(outcome == q, 0.0, self.levels[:, None] - (outcome < q))
-        self.common = self.common + self.rate[:, None] * miss.mean(axis=2)
+        self.common = self.common + self.rate * miss.mean(axis=1)
         membership = own[:, None] == np.arange(self.groups)
-        total = np.moveaxis(miss @ membership, 1, 2) / len(outcome)
-        self.own = self.own + (self.share * self.rate)[:, None, None] * total
-        lost = pinball_by_level(np.sort(q, axis=1), outcome, self.levels).mean(axis=(1, 2))
-        self.loss = self.loss * np.exp(-self.days / MEMORY_DAYS) + lost
+        self.own = self.own + self.rate * (miss @ membership).T / len(outcome)
 
 
-def spread_of(quantiles: Array) -> Array:
-    """Width (R,) of the outermost levels, the unit of an offset."""
-    width: Array = quantiles[-1] - quantiles[0]
-    return width
+def read_at(quantiles: Array, score: Array, offset: Array) -> Array:
+    """Quantiles (L, R), known at normal scores `score` (L,), read `offset` (L, R) scores away."""
+    at = score[:, None] + offset
+    k = np.clip(np.searchsorted(score, at, side="right") - 1, 0, len(score) - 2)
+    row = np.arange(quantiles.shape[1])[None]
+    below, above = quantiles[k, row], quantiles[k + 1, row]
+    share = np.clip((at - score[k]) / (score[k + 1] - score[k]), 0.0, 1.0)
+    slope = (quantiles[-1] - quantiles[0]) / (score[-1] - score[0])
+    beyond = np.minimum(at - score[0], 0.0) + np.maximum(at - score[-1], 0.0)
+    moved: Array = below + share * (above - below) + beyond * slope
+    return moved

@@ -13,7 +13,7 @@ import numpy as np
 from forecasting.blend import Blend
 from forecasting.calendar import Index
 from forecasting.cases import Cases
-from forecasting.conformal import Trackers, spread_of
+from forecasting.conformal import Tracker
 from forecasting.models.model import Fit, Levels, Model
 from vpp.domain.time import Array
 
@@ -37,7 +37,9 @@ class Scheme:
         if len(past) > self.most_rows:
             drawn = np.random.default_rng(len(past)).choice(len(past), self.most_rows, replace=False)
             kept = past.rows(np.sort(drawn))
-        return {name: fit(past if k < self.naive else kept, levels) for k, (name, fit) in enumerate(self.models.items())}
+        return {
+            name: fit(past if k < self.naive else kept, levels) for k, (name, fit) in enumerate(self.models.items())
+        }
 
     def lead_group(self, cases: Cases) -> Index:
         """Group (R,) of each row by its lead."""
@@ -76,7 +78,7 @@ class Fitted:
     models: Mapping[str, Model]
     blend: Blend
     condition: Condition
-    trackers: Trackers
+    tracker: Tracker
 
     def single(self, cases: Cases) -> Array:
         """Quantiles (M, L, R) of every model inside the bounds."""
@@ -86,15 +88,14 @@ class Fitted:
         """Quantiles (L, R) of the blend."""
         return self.blend.mix(self.single(cases), self.scheme.lead_group(cases))
 
-    def moved(self, cases: Cases, raw: Array) -> tuple[Array, Index]:
-        """Quantiles (K, L, R) of every tracker inside the bounds, and the group of each row."""
-        group = self.condition.group(self.scheme, cases, raw)
-        return self.scheme.bounds(cases, self.trackers.moved(raw, spread_of(raw), group)), group
+    def moved(self, cases: Cases, raw: Array, group: Index) -> Array:
+        """Quantiles (L, R) as the calibration moves them, inside the bounds; neighbours may cross."""
+        return self.scheme.bounds(cases, self.tracker.moved(raw, group))
 
     def forecast(self, cases: Cases) -> Array:
         """Calibrated quantiles (L, R)."""
-        moved, _ = self.moved(cases, self.raw(cases))
-        ordered: Array = np.sort(moved[self.trackers.best], axis=0)
+        raw = self.raw(cases)
+        ordered: Array = np.sort(self.moved(cases, raw, self.condition.group(self.scheme, cases, raw)), axis=0)
         return ordered
 
 

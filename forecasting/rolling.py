@@ -16,7 +16,7 @@ import numpy as np
 from forecasting import blend
 from forecasting.calendar import Index
 from forecasting.cases import Cases
-from forecasting.conformal import Trackers
+from forecasting.conformal import Tracker
 from forecasting.fitted import Condition, Fitted, Scheme, positions
 from forecasting.models.model import Levels, Model
 from vpp.domain.time import Array
@@ -97,33 +97,27 @@ def blended(cases: Cases, single: Array, moment: int, scheme: Scheme, levels: Le
     )  # fmt: skip
 
 
-def _condition(cases: Cases, raw: Array, moment: int, scheme: Scheme, levels: Levels) -> tuple[Condition, Trackers]:
+def _condition(cases: Cases, raw: Array, moment: int, scheme: Scheme, levels: Levels) -> tuple[Condition, Tracker]:
     condition = Condition.of(cases.y[cases.known <= moment])
     issues = np.unique(cases.issue[np.isfinite(raw).all(axis=0)])
     days = float(np.median(np.diff(issues))) / DAY if len(issues) > 1 else 1.0
-    return condition, Trackers(np.asarray(levels), condition.groups(scheme), days)
+    return condition, Tracker(np.asarray(levels), condition.groups(scheme), days)
 
 
 def calibrate(cases: Cases, raw: Array, fitted: Fitted) -> Array:
-    """Quantiles (L, R) of `raw` moved by the trackers of `fitted`, which learn all outcomes on the way."""
+    """Quantiles (L, R) of `raw` moved by the tracker of `fitted`, which learns all outcomes on the way."""
     made: Index = np.flatnonzero(np.isfinite(raw).all(axis=0))
-    trackers, asked = fitted.trackers, cases.rows(made)
+    asked = cases.rows(made)
     group = fitted.condition.group(fitted.scheme, asked, raw[:, made])
-    every = np.full((len(trackers.rate), len(raw), len(made)), np.nan)
-    out = np.full(raw.shape, np.nan)
+    moved = np.full((len(raw), len(made)), np.nan)
     order = np.argsort(asked.known, kind="stable")
     known, upto = asked.known[order], 0
-
-    def learn(moment: float, upto: int) -> int:
-        now = int(np.searchsorted(known, moment, side="right"))
-        new = order[upto:now]
+    for issue, rows in [*positions(asked.issue), (np.inf, np.arange(0))]:
+        now = int(np.searchsorted(known, issue, side="right"))
+        new, upto = order[upto:now], now
         if len(new):
-            trackers.learn(every[:, :, new], asked.y[new], group[new])
-        return now
-
-    for issue, rows in positions(asked.issue):
-        upto = learn(issue, upto)
-        every[:, :, rows], _ = fitted.moved(asked.rows(rows), raw[:, made[rows]])
-        out[:, made[rows]] = np.sort(every[trackers.best][:, rows], axis=0)
-    learn(np.inf, upto)
+            fitted.tracker.learn(moved[:, new], asked.y[new], group[new])
+        moved[:, rows] = fitted.moved(asked.rows(rows), raw[:, made[rows]], group[rows])
+    out = np.full(raw.shape, np.nan)
+    out[:, made] = np.sort(moved, axis=0)
     return out
