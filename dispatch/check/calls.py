@@ -9,7 +9,8 @@ With D the deviation of the content from the plan, f the inflow of the store at 
 the injection must stay inside its limits beside everything else that is held, the content inside its window while the
 call lasts, and D must be zero again when the recovery ends; a content that meets its window in the recovery stays
 there, as does a charging power that meets the taper. A CHP moves within its ramp. Curtailed generation gives what
-is available; a mill stops whole, if it runs and may, once per minimum stop, and its silo carries the rest.
+is available; a mill stops whole, if it runs, did not just start and may stop, once per minimum stop, and its silo
+carries the rest.
 """
 
 from __future__ import annotations
@@ -155,9 +156,7 @@ def _played(plan: Plan, physics: Physics, shares: Sequence[Share]) -> list[Fault
     return faults
 
 
-def _call(
-    plan: Plan, physics: Physics, shares: Sequence[Share], side: str, begin: float, edges: Array
-) -> str | None:
+def _call(plan: Plan, physics: Physics, shares: Sequence[Share], side: str, begin: float, edges: Array) -> str | None:
     """What breaks first in a call that begins at hour `begin`, or None."""
     mine, sign = [s for s in shares if s.side == side], 1.0 if side == "up" else -1.0
     other = _held(shares, "down" if side == "up" else "up", plan.grid.n)
@@ -231,7 +230,8 @@ def _mill(plan: Plan, stored: Array, share: Share, mates: int) -> list[Fault]:
     sold, on = share.held_mw > TOLERANCE_MW, np.asarray(plan.on) > 0.5
     whole = np.where(sold, q.power_mw, 0.0)
     faults = beyond(name, field, share.held_mw, whole, whole, POWER_MW)
-    may_stop = on & (_run_minutes(plan, on) >= 60.0 * q.min_run_h - 1e-6)
+    was_on = np.concatenate([[plan.state.on], on[:-1]])
+    may_stop = on & was_on & (_run_minutes(plan, on) >= 60.0 * q.min_run_h - 1e-6)
     faults += beyond(name, f"{field}: runs and may stop", sold.astype(float), 0.0, may_stop.astype(float), 0.5)
     edges = np.concatenate([[0.0], np.cumsum(plan.grid.hours)])
     missing_h = max(share.terms.sustain_h, q.min_stop_h)

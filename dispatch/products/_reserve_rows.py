@@ -231,18 +231,20 @@ def _sold_at_all(layout: Layout, o: Offer) -> Rows:
 
 
 def _rest(layout: Layout, o: Offer) -> Rows:
-    """Once per rest, over all contracts of this direction that the machine is offered in."""
+    """Once per rest, over all contracts of this direction that the machine is offered in: of the intervals that
+    begin, or whose rest goes on, when an interval begins, one is sold."""
     band, count = _Band(), 0
     for i in layout.machines(o):
         room, at = layout.room(o, i)
         assert room is not None
-        asset, pause_h = o.providers[i][2], max(float(room.rest_h[at]), o.numbers.sustain_h)
+        asset, rest_h = o.providers[i][2], float(room.rest_h[at])
         sharing = [(x, k) for x in layout.offers if x.side == o.side for k in layout.machines(x)
                    if x.providers[k][2] == asset]  # fmt: skip
         for g in range(o.intervals.count):
-            begins, free = o.intervals.start_h[g], o.intervals.end_h[g] + pause_h
+            begins = o.intervals.start_h[g]
             for x, k in sharing:
-                barred = (x.intervals.start_h < free - EPS_H) & (x.intervals.end_h > begins + EPS_H)
+                free_h = x.intervals.end_h + max(rest_h, x.numbers.sustain_h)
+                barred = (x.intervals.start_h < begins + EPS_H) & (free_h > begins + EPS_H)
                 column = layout.called(x, k)[barred]
                 band.add(np.full(column.size, count), column, 1.0)
             count += 1
