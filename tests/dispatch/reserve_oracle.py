@@ -14,6 +14,7 @@ from vpp.domain.time import Array
 
 PRICE_EUR_PER_MW_H = 60.0
 EPS = 1e-9
+NO_STORE = ("curtailable", "thermal_unit")
 END = EndValue(np.array([0.3, 0.5]), np.array([40.0, 20.0]))
 
 
@@ -35,7 +36,7 @@ class Oracle:
         m.sold = pyo.Var(range(len(contracts)), range(self.n), domain=pyo.NonNegativeReals)
         m.short = pyo.Var(many, range(self.n), domain=pyo.NonNegativeReals)
         self.sellers: list[Seller] = []
-        context = fleet.context(end_value={a.id: END for a in fleet.assets if a.kind != "curtailable"})
+        context = fleet.context(end_value={a.id: END for a in fleet.assets if a.kind not in NO_STORE})
         for kind in dict.fromkeys(a.kind for a in fleet.assets):
             m.add_component(kind, pyo.Block())
             mine = [a for a in fleet.assets if a.kind == kind]

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyomo.environ as pyo
 
 from dispatch.block import Context
-from tests.dispatch import test_chp, test_process, test_thermal_store
+from tests.dispatch import test_chp, test_process, test_thermal_store, test_thermal_unit
 from tests.dispatch.commitment_oracle import times
 from vpp.domain.portfolio import Asset
 from vpp.domain.time import Array
@@ -183,7 +183,7 @@ def _highest(start: float, loss_per_h: float, capacity: float, context: Context)
 
 
 def chp(m: Any, fleet: Sequence[Asset], context: Context, price: Array) -> Added:
-    """Between minimum load and rating while it runs, as long as the heat store takes or has the heat that changes."""
+    """Spinning between minimum load and rating, as long as the heat store takes or has the heat that changes."""
     money, sellers = test_chp.literal(m, fleet, context, price), []
     for i, a in enumerate(fleet):
         q, start = a.params, max(context.states[a.id].stored_mwh, 0.0)
@@ -195,16 +195,57 @@ def chp(m: Any, fleet: Sequence[Asset], context: Context, price: Array) -> Added
         def room(edge: int, heat: Any = heat, highs: Any = highs, gain: float = gain) -> Any:
             return highs[edge - 1] / gain - heat(edge) if edge else max(highs[0] / gain - heat(0), 0.0)
 
-        up = Way(
-            lambda t, i=i, q=q: [q.power_mw * m.on[i, t] - m.p[i, t]], q.power_mw, room if gain else None,
-            (max(highs) - q.store_mwh_th) / gain if gain else 0.0, ramp=lambda t, q=q: q.ramp_mw_per_min,
-        )  # fmt: skip
-        down = Way(
-            lambda t, i=i, q=q: [m.p[i, t] - q.min_power_mw * m.on[i, t]], q.power_mw, heat if gain else None,
-            ramp=lambda t, q=q: q.ramp_mw_per_min,
-        )  # fmt: skip
-        sellers.append(Seller(up, down))
+        up, down = _spinning(m, i, a, context, (q.ramp_mw_per_min, q.ramp_mw_per_min), (None, None))
+        above = (max(highs) - q.store_mwh_th) / gain if gain else 0.0
+        up = replace(up, left_mwh=room if gain else None, relief_mwh=above)
+        sellers.append(Seller(up, replace(down, left_mwh=heat if gain else None)))
     return money, sellers
+
+
+def thermal_unit(m: Any, fleet: Sequence[Asset], context: Context, price: Array) -> Added:
+    """Spinning between minimum and maximum output."""
+    money, sellers = test_thermal_unit.literal(m, fleet, context, price), []
+    for i, a in enumerate(fleet):
+        q = a.params
+        ramps, edges = (q.ramp_up_mw_per_min, q.ramp_down_mw_per_min), (q.start_power_mw, q.stop_power_mw)
+        sellers.append(Seller(*_spinning(m, i, a, context, ramps, edges)))
+    return money, sellers
+
+
+def _spinning(
+    m: Any, i: int, a: Asset, context: Context, ramps: tuple[float, float], edges: tuple[float | None, float | None]
+) -> tuple[Way, Way]:
+    """Up and down of a machine that runs; the ramps are MW per minute, the edges the limits at a start and a stop."""
+    q, state, minutes = a.params, context.states[a.id], context.grid.minutes
+    low, high, last = q.min_power_mw, q.power_mw, context.grid.n - 1
+    first = min(max(state.power_mw, low), high) if state.on else 0.0
+
+    def at_edge(t: int, way: int) -> float:
+        reached = ramps[way] * minutes[t] if edges[way] is None else edges[way]
+        return min(max(low, reached), high)
+
+    def rise_left(t: int) -> Any:
+        on, p = (m.on[i, t - 1], m.p[i, t - 1]) if t else (int(state.on), first)
+        return ramps[0] * minutes[t] * on + at_edge(t, 0) * m.start[i, t] - (m.p[i, t] - p)
+
+    def fall_left(t: int) -> Any:
+        p = m.p[i, t - 1] if t else first
+        return ramps[1] * minutes[t] * m.on[i, t] + at_edge(t, 1) * m.stop[i, t] - (p - m.p[i, t])
+
+    def up(t: int) -> list[Any]:
+        found = [high * m.on[i, t] - (high - at_edge(t, 0)) * m.start[i, t] - m.p[i, t]]
+        if t < last:
+            found.append(high * m.on[i, t] - (high - at_edge(t + 1, 1)) * m.stop[i, t + 1] - m.p[i, t])
+            found.append(fall_left(t + 1))
+        return found
+
+    def down(t: int) -> list[Any]:
+        return [m.p[i, t] - low * m.on[i, t], *([rise_left(t + 1)] if t < last else [])]
+
+    return (
+        Way(up, high, ramp=lambda t: rise_left(t) / minutes[t]),
+        Way(down, high, ramp=lambda t: fall_left(t) / minutes[t]),
+    )
 
 
 def process(m: Any, fleet: Sequence[Asset], context: Context, price: Array) -> Added:
@@ -231,5 +272,6 @@ def process(m: Any, fleet: Sequence[Asset], context: Context, price: Array) -> A
 
 
 SELLERS: dict[str, Callable[[Any, Sequence[Asset], Context, Array], Added]] = {
-    "battery": battery, "curtailable": curtailable, "thermal_store": thermal_store, "chp": chp, "process": process,
+    "battery": battery, "curtailable": curtailable, "thermal_store": thermal_store, "chp": chp,
+    "thermal_unit": thermal_unit, "process": process,
 }  # fmt: skip
