@@ -11,6 +11,7 @@ before a stop, and R the MW that a ramp moves in a step, in every step:
 from __future__ import annotations
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dispatch.check.tools import TOLERANCE_MW, Plan, beyond, minutes_before
 from vpp.domain.errors import Fault
@@ -62,7 +63,7 @@ def _edges(plan: Plan) -> tuple[Array, Array]:
     return start_mw, np.maximum(np.maximum(q.min_power_mw, down * minutes if stop is None else stop), reached)
 
 
-def _rise_and_fall(plan: Plan, on: Array, running: Array) -> tuple[Array, Array]:
+def _rise_and_fall(plan: Plan, on: NDArray[np.bool_], running: NDArray[np.bool_]) -> tuple[Array, Array]:
     """(T,) MW that output may change from the step before to each step."""
     minutes, (up, down), (start, stop) = np.asarray(plan.grid.minutes, dtype=float), _ramps(plan), _edges(plan)
     return np.where(running, up * minutes, start), np.where(on, down * minutes, stop)

@@ -230,6 +230,12 @@ def test_a_price_taker_by_hand() -> None:
     power = [-(2.2 - 0.025), -(2.0 - 0.05), -(2.0 - 0.025), -2.0]
     assert alone("price_elastic", params, load, {}, power, price_eur_per_mwh=price) == []
     assert alone("price_elastic", params, load, {}, [-2.2, -2.0, -2.0, -2.0], price_eur_per_mwh=price)
+    owing = {**load, "owed_mw": np.array([0.3, 0.1, -1.4, 0.0])}
+    after = [p - owed for p, owed in zip(power, [0.3, 0.1, -1.0, 0.0], strict=True)]
+    assert alone("price_elastic", params, owing, {}, after, price_eur_per_mwh=price) == [
+        "x/power_mw: step 2: -0.97500 outside [-3.00000, -1.00000]"
+    ]
+    assert any("answer" in f for f in alone("price_elastic", params, owing, {}, power, price_eur_per_mwh=price))
 
 
 def test_overcooling_and_the_inlet_are_recomputed() -> None:
