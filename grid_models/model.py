@@ -9,7 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -97,7 +97,7 @@ class AcNetwork:
     def open_at(self, moment: datetime) -> frozenset[str]:
         """Elements that carry nothing through at `moment`: out of service or with an open switch at an end."""
         t = self._tables
-        in_service, closed = switched(t, self._switching_at(moment))
+        in_service, closed = switched(t, self._switching_over(moment, moment + timedelta.resolution))
         live = np.concatenate([in_service, t.trafos.in_service])
         offset = np.where(t.switches.kind == BUS_LINE, 0, len(t.lines.number))
         at = (t.switches.kind != BUS_BUS) & ~closed
