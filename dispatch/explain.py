@@ -23,6 +23,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from dispatch.block import Context
 from dispatch.couplings import NOTHING_EUR
@@ -59,7 +60,7 @@ class Change:
 
     For on/off ("start", "stop") the run is the steps [first, last), the price its mean, now
     `mean_eur_per_mwh`, without what the limits over several assets add; `extra_cost_eur` is what it would cost
-    more as things are, `instead` the nearest step that it would give up or take in exchange.
+    more as things are, [`instead`, `instead_until`) the nearest steps that it would give up or take in exchange.
     """
 
     would: str
@@ -71,6 +72,7 @@ class Change:
     mean_eur_per_mwh: float | None = None
     extra_cost_eur: float | None = None
     instead: int | None = None
+    instead_until: int | None = None
 
 
 @dataclass(frozen=True)
@@ -308,9 +310,21 @@ def _run(told: Explanation, one: OneAsset, planned: Answer, other: Answer, t: in
     mean = float((hours * delta * price)[first:last].sum() / energy) if abs(energy) > MOVED_MW else float(price[t])
     extra = other.cost_eur - planned.cost_eur
     wanted = mean + extra / energy if abs(energy) > MOVED_MW else float("nan")
-    replaced = np.flatnonzero(-sign * delta > MOVED_MW)
-    instead = int(replaced[np.argmin(np.abs(replaced - t))]) if replaced.size else None
+    instead, until = _nearest_run(-sign * delta > MOVED_MW, t)
     return Change(
         "stop" if told.on else "start", "above" if wanted > mean else "below", wanted,
-        float(other.power_mw[t]), first, last, mean, extra, instead,
+        float(other.power_mw[t]), first, last, mean, extra, instead, until,
     )  # fmt: skip
+
+
+def _nearest_run(marked: NDArray[np.bool_], t: int) -> tuple[int | None, int | None]:
+    """[first, last) of the consecutive marked steps nearest to `t`; None where nothing is marked."""
+    at = np.flatnonzero(marked)
+    if not at.size:
+        return None, None
+    first = last = int(at[np.argmin(np.abs(at - t))])
+    while first > 0 and marked[first - 1]:
+        first -= 1
+    while last < len(marked) and marked[last]:
+        last += 1
+    return first, last

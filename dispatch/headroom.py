@@ -6,7 +6,7 @@ A kind states it once beside its physics, so that no product needs to know a kin
                  function a limit
     energy[i,u]  MWh at the terminals that can be given on top of the plan, at each of the T + 1 edges u of
                  the grid; `stores` is False for assets without a store, whose edges bind nothing
-    ramp         MW per minute, from the set-point
+    ramp         MW per minute beside the plan's own movement, in step t
     takes_back   MWh at the terminals that undo one MWh given (1 / round trip for a battery)
     whole        MW of a machine that gives all or nothing (0: continuous), then rests for `rest_h` hours
     relief       MWh of that energy which the plan may use and reserve may not (a store outside its window, a
@@ -41,7 +41,8 @@ class Linear:
 
 @dataclass(frozen=True)
 class Room:
-    """One direction of n assets over T steps: `power_mw` have n*T rows, `energy_mwh` n*(T+1); the others are (n,).
+    """One direction of n assets over T steps: `power_mw` and `ramp_mw_per_min` have n*T rows, `energy_mwh` n*(T+1);
+    the others are (n,).
 
     Infinite offsets bind nothing.
     """
@@ -50,7 +51,7 @@ class Room:
     energy_mwh: Linear
     stores: NDArray[np.bool_]
     takes_back: Array
-    ramp_mw_per_min: Array
+    ramp_mw_per_min: Linear
     whole_mw: Array
     rest_h: Array
     relief_mwh: Array
@@ -103,7 +104,7 @@ def at_edges(of: Linear, initial: Array, n: int) -> Linear:
 
 def room(
     power: Linear, n: int, *, energy: Linear | None = None, stores: NDArray[np.bool_] | bool = True,
-    takes_back: Array | float = 1.0, ramp_mw_per_min: Array | float = np.inf,
+    takes_back: Array | float = 1.0, ramp_mw_per_min: Linear | None = None,
     whole_mw: Array | float = 0.0, rest_h: Array | float = 0.0, relief_mwh: Array | float = 0.0,
     most_mw: Array | float = np.inf, beside: Sequence[Linear] = (),
 ) -> Room:  # fmt: skip
@@ -112,7 +113,9 @@ def room(
     `beside` are further power limits.
     """
     rows = n * (len(power.offset) // n + 1)
-    none = Linear(sp.csr_array((rows, power.matrix.shape[1])), np.full(rows, np.inf))
+    none, at_once = (
+        Linear(sp.csr_array((size, power.matrix.shape[1])), np.full(size, np.inf)) for size in (rows, len(power.offset))
+    )
 
     def each(value: Array | float) -> Array:
         return np.broadcast_to(np.ravel(value), (n,)).astype(float)
@@ -121,6 +124,6 @@ def room(
     storing = np.broadcast_to(np.ravel(stores), (n,)) & (energy is not None)
     return Room(
         (power, *beside), none if energy is None else energy, storing, each(takes_back),
-        each(ramp_mw_per_min), each(whole_mw), each(rest_h),
+        at_once if ramp_mw_per_min is None else ramp_mw_per_min, each(whole_mw), each(rest_h),
         np.where(relief > NO_RELIEF_MWH, relief, 0.0), each(most_mw),
     )  # fmt: skip

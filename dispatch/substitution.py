@@ -5,7 +5,8 @@ A load that moves by m(y) MW at time y consumes, with substitution sigma over a 
     consumption(x) = reference(x) + m(x) - sigma / W * integral of m over [x - W, x]
 
 and over a step [a, b] of length h, with M the twice integrated move, the mean of what came back is
-sigma (M(b) - M(a) - M(b - W) + M(a - W)) / (W h). Nothing is owed from before the first step. Source:
+sigma (M(b) - M(a) - M(b - W) + M(a - W)) / (W h). What moves before the first step still bring back is given
+as a trajectory. Source:
 D. S. Kirschen et al., "Factoring the elasticity of demand in electricity prices", IEEE Trans. Power
 Systems 15(2), 2000 (cross-time elasticity), with a flat kernel.
 """
@@ -21,11 +22,15 @@ from vpp.domain.time import Array
 
 @dataclass
 class Rebound:
-    """What comes back, one step after the other: `owed()` before the step's own move, `own` per MW of it."""
+    """What comes back, one step after the other: `owed()` before the step's own move, `own` per MW of it.
+
+    `before_mw` (T,) is consumption that moves before the first step bring back: more for what was reduced.
+    """
 
     hours: Array
     substitution: float
     window_h: float
+    before_mw: Array | float = 0.0
     _steps: int = 0
     _edge: Array = field(init=False)
     _once: Array = field(init=False)
@@ -45,12 +50,13 @@ class Rebound:
 
     def owed(self) -> float:
         """MW of the next step that answers earlier moves, with the sign of the moves."""
-        if self.substitution == 0.0 or self._steps == 0:
-            return 0.0
         t = self._steps
+        before = -float(np.broadcast_to(self.before_mw, self.hours.shape)[t])
+        if self.substitution == 0.0 or t == 0:
+            return before
         a, b = self._edge[t], self._edge[t + 1]
         total = self._at(b) - self._at(a) - self._at(b - self.window_h) + self._at(a - self.window_h)
-        return self.substitution * total / (self.window_h * float(self.hours[t]))
+        return before + self.substitution * total / (self.window_h * float(self.hours[t]))
 
     def add(self, moved_mw: float) -> None:
         """The move of the next step."""
@@ -70,9 +76,11 @@ class Rebound:
         return float(self._twice[k] + self._once[k] * dx + moved * dx**2 / 2.0)
 
 
-def moved_behind(change_mw: Array, hours: Array, substitution: float, window_h: float) -> Array:
-    """The moves (T,) behind a change of consumption against the reference (T,), MW."""
-    back, moved = Rebound(hours, substitution, window_h), np.empty(len(hours))
+def moved_behind(
+    change_mw: Array, hours: Array, substitution: float, window_h: float, before_mw: Array | float = 0.0
+) -> Array:
+    """The moves (T,) behind a change of consumption against the reference (T,), MW; `before_mw` as in `Rebound`."""
+    back, moved = Rebound(hours, substitution, window_h, before_mw), np.empty(len(hours))
     for t, change in enumerate(change_mw):
         moved[t] = (change + back.owed()) / (1.0 - back.own)
         back.add(float(moved[t]))

@@ -1,7 +1,7 @@
 """The network model of a portfolio: `AcNetwork` behind the Network protocol, and how it is loaded.
 
 Flows come from the batch engine of our own, the verdict from the reference engine at the same taps
-and switching state. A step takes the switching state at its start.
+and switching state. An outage that touches a step counts for all of it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -96,7 +97,7 @@ class AcNetwork:
     def open_at(self, moment: datetime) -> frozenset[str]:
         """Elements that carry nothing through at `moment`: out of service or with an open switch at an end."""
         t = self._tables
-        in_service, closed = switched(t, self._switching_at(moment))
+        in_service, closed = switched(t, self._switching_over(moment, moment + timedelta.resolution))
         live = np.concatenate([in_service, t.trafos.in_service])
         offset = np.where(t.switches.kind == BUS_LINE, 0, len(t.lines.number))
         at = (t.switches.kind != BUS_BUS) & ~closed
@@ -219,16 +220,17 @@ class AcNetwork:
     def _runs(self, grid: TimeGrid) -> list[tuple[Switching, int, int]]:
         """Consecutive steps of one switching state: (switching, first, last)."""
         runs: list[tuple[Switching, int, int]] = []
-        for t, moment in enumerate(grid.starts):
-            switching = self._switching_at(moment)
+        for t, (begin, end) in enumerate(pairwise(grid.edges)):
+            switching = self._switching_over(begin, end)
             if runs and runs[-1][0] == switching:
                 runs[-1] = (switching, runs[-1][1], t + 1)
             else:
                 runs.append((switching, t, t + 1))
         return runs
 
-    def _switching_at(self, moment: datetime) -> Switching:
-        active = [o for o in self._outages if o.start <= moment < o.end]
+    def _switching_over(self, begin: datetime, end: datetime) -> Switching:
+        """What is out in a step: an outage that touches any part of it counts for all of it."""
+        active = [o for o in self._outages if o.start < end and begin < o.end]
         lines = tuple(sorted({n for o in active for n in o.lines_out}))
         return switching_of(lines, {n: closed for o in active for n, closed in o.switches.items()})
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import IntegrityError
 
 from adapters.store import schema
 from adapters.store.database import Database
-from vpp.domain.command import CommandStatus, Outcome, Setpoint
+from vpp.domain.command import CommandStatus, Outcome, Quantity, Setpoint
 
 _C, _O = schema.setpoints.c, schema.outbox.c
 _SETPOINT = tuple(_C[name] for name in Setpoint.__dataclass_fields__)
@@ -147,6 +147,22 @@ class Commands:
             query = query.where(_C.asset_id == asset_id)
         with self._db.read() as connection:
             return [_record(row) for row in connection.execute(query)]
+
+    def acknowledged(
+        self, asset_ids: Sequence[str], quantity: Quantity, start: datetime, end: datetime
+    ) -> list[Setpoint]:
+        """Set-points of one quantity that devices took and that were valid in [start, end), oldest first."""
+        query = (
+            select(*_SETPOINT)
+            .join(schema.outbox, _O.setpoint_id == _C.id)
+            .where(
+                _C.asset_id.in_(asset_ids), _C.quantity == quantity, _C.valid_from < end, _C.valid_until > start,
+                _O.status == CommandStatus.ACKED.value,
+            )
+            .order_by(_C.number)
+        )  # fmt: skip
+        with self._db.read() as connection:
+            return [Setpoint(*row) for row in connection.execute(query)]
 
     def of_run(self, run_id: str) -> list[CommandRecord]:
         """The commands of one run in their order."""

@@ -99,8 +99,9 @@ class Meters:
             connection.execute(self._move_forward, [{**row, "known_at": known_at or row["at"]} for row in rows])
 
     def latest_states(self, asset_ids: Sequence[str] | None = None) -> dict[str, AssetState]:
-        """The newest known state of each asset that ever answered, without `started`; the others are missing."""
-        names = tuple(name for name in AssetState.__dataclass_fields__ if name != "started")
+        """The newest known state of each asset that ever answered, without what `starts` and `off_content` tell; the
+        others are missing."""
+        names = tuple(name for name in AssetState.__dataclass_fields__ if name in _S)
         query = select(*(_S[name] for name in names))
         if asset_ids is not None:
             query = query.where(_S.asset_id.in_(asset_ids))
@@ -122,6 +123,15 @@ class Meters:
             for asset_id, at in connection.execute(query):
                 found.setdefault(asset_id, []).append(at)
         return {asset_id: tuple(moments) for asset_id, moments in found.items()}
+
+    def off_content(self, asset_id: str, target_mwh: float, start: datetime, end: datetime) -> tuple[float, float]:
+        """Mean distance of the content from a target, MWh, over the readings of [start, end], and the hours between."""
+        query = select(func.avg(func.abs(_T.stored_mwh - target_mwh)), func.min(_T.at), func.max(_T.at)).where(
+            _T.asset_id == asset_id, _T.at >= start, _T.at <= end
+        )
+        with self._db.read() as connection:
+            mean, first, last = connection.execute(query).one()
+        return (0.0, 0.0) if mean is None else (float(mean), (last - first).total_seconds() / 3600.0)
 
     def telemetry(self, asset_id: str, start: datetime, end: datetime) -> list[Telemetry]:
         """Readings of [start, end) in order."""

@@ -1,6 +1,6 @@
 """Thermostat cluster: discomfort outside the band, and fatigue beyond each day's patience, for every unit.
 
-A day is 24 h from the start of the trace; a shorter part of one has its share of the patience.
+A day is one of UTC; a part of one has its share of the patience.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ def costs(x: Trace) -> Costs:
     edge = q.set_c + half if q.mode == "cooling" else q.set_c - half
     indoor = indoor_c(x, q.count * q.unit_heat_capacity_kwh_th_per_c / 1000.0, edge)
     outside = degree_hours(indoor, q.set_c - half, q.set_c + half, hours)
-    day = ((np.cumsum(x.grid.minutes) - x.grid.minutes) // 1440).astype(int)
+    since_midnight = int(x.grid.start.timestamp()) // 60 % 1440
+    day = ((since_midnight + np.cumsum(x.grid.minutes) - x.grid.minutes) // 1440).astype(int)
     away = np.bincount(day, weights=np.abs(indoor - q.set_c) * hours)
     patience = q.patience_c_h_per_day * np.bincount(day, weights=hours) / 24.0
     tired = float(np.maximum(away - patience, 0.0).sum())

@@ -13,6 +13,9 @@ a building reports one temperature, and a wall temperature that nobody measures 
 Source: K. J. Kircher and K. M. Zhang, "On the lumped capacitance approximation accuracy in RC network building
 models", Energy and Buildings 108, 2015; the equivalent network as in `_room`. A building out of service for us
 follows its own thermostat.
+
+It sells no reserve: the band is priced, not held, so a plan may stand at or past its edge, from where a call leads to
+temperatures that no limit bounds, and what a call moved leaks away at a rate that the weather after it decides.
 """
 
 from __future__ import annotations

@@ -16,12 +16,13 @@ boiler as in H. Lund and A. N. Andersen, "Optimal designs of small CHP plants in
 fluctuating electricity prices", Energy Conversion and Management 46 (6), 2005.
 
 The power before the first step is brought inside [p_min, p_max] of a running engine. A stop that is
-known from above or by an outage may fall from the lowest power the ramp can have reached by then.
+known from above or by an outage may fall from the lowest power the ramp can have reached by then. Reserve is what
+a running engine has left beside its plan, as `_spinning` states it, and heat that its store takes or has.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -29,7 +30,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dispatch.assets import _commitment, _store
+from dispatch.assets import _commitment, _spinning, _store
 from dispatch.assets._commitment import Machines, before_matrix
 from dispatch.assets._inputs import ids, no_fleet_faults, parameter, stored, trajectories
 from dispatch.assets._store import End, diagonal
@@ -108,30 +109,47 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
         *_store.end_value_rows("end_value", sizes, STORE, END, end),
     ]
     power = stack(sizes, {POWER: eye(size)}, size)
-    reserve = partial(_headroom, fleet, sizes, initial, (lower, upper))
+    spinning = partial(_machine, fleet, context, m, sizes)
+    reserve = partial(_headroom, fleet, sizes, initial, (lower, upper), spinning)
     return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, sizes, m.shape), headroom=reserve)
 
 
-def _headroom(fleet: Sequence[Asset], sizes: Sequence[int], initial: Array, window: tuple[Array, Array]) -> Headroom:
-    """Between minimum load and rating while it runs, as long as the heat store takes or has the heat that changes."""
+def _machine(fleet: Sequence[Asset], context: Context, m: Machines, sizes: Sequence[int]) -> _spinning.Machine:
+    one, low, high = eye(m.known.size), parameter(fleet, "min_power_mw"), parameter(fleet, "power_mw")
+    power, on, start, stop = (stack(sizes, {at: one}, m.known.size) for at in (POWER, ON, START, STOP))
+    ramp, edge, stop_edge = _ramps(fleet, context, m)
+    minutes, was_on = np.asarray(context.grid.minutes, dtype=float), m.initial_on[:, None]
+    return _spinning.Machine(
+        power, on, start, stop, low, high, np.minimum(edge, high), np.minimum(stop_edge, high), ramp, ramp, minutes,
+        _initial_power(fleet, context, m), was_on,
+    )  # fmt: skip
+
+
+def _headroom(
+    fleet: Sequence[Asset], sizes: Sequence[int], initial: Array, window: tuple[Array, Array],
+    spinning: Callable[[], _spinning.Machine],
+) -> Headroom:  # fmt: skip
+    """Between minimum load and rating while it runs, within its ramps, as long as the heat store takes or has the heat
+    that changes."""
     low, high = window
     n, steps = low.shape
     size, gain = n * steps, np.repeat(parameter(fleet, "heat_mw_per_mw"), steps, axis=1)
-    most, least = (np.repeat(parameter(fleet, name), steps) for name in ("power_mw", "min_power_mw"))
-    up = scaled(sizes, {ON: most, POWER: -np.ones(1)}, size)
-    down = scaled(sizes, {ON: -least, POWER: np.ones(1)}, size)
+    up, down = _spinning.ways(spinning())
     per_mwh = np.divide(1.0, gain, out=np.zeros_like(gain), where=gain > 0.0)
     heated = scaled(sizes, {STORE: -per_mwh}, size, per_mwh * high)
     missing = scaled(sizes, {STORE: per_mwh}, size, -per_mwh * low)
-    ramp, heats = parameter(fleet, "ramp_mw_per_min"), parameter(fleet, "heat_mw_per_mw") > 0.0
+    heats = parameter(fleet, "heat_mw_per_mw") > 0.0
     first = [np.maximum(x, 0.0) * per_mwh[:, :1] for x in (high[:, :1] - initial, initial - low[:, :1])]
     return Headroom(
         room(
-            up, n, energy=at_edges(heated, first[0], n), stores=heats, ramp_mw_per_min=ramp,
+            up.limits[0], n, energy=at_edges(heated, first[0], n), stores=heats, ramp_mw_per_min=up.ramp,
             relief_mwh=(high.max(axis=1, keepdims=True) - parameter(fleet, "store_mwh_th")) * per_mwh[:, :1],
-            most_mw=parameter(fleet, "power_mw"),
+            most_mw=parameter(fleet, "power_mw"), beside=up.limits[1:],
         ),
-        room(down, n, energy=at_edges(missing, first[1], n), stores=heats, ramp_mw_per_min=ramp),
+        room(
+            down.limits[0], n, energy=at_edges(missing, first[1], n), stores=heats, ramp_mw_per_min=down.ramp,
+            beside=down.limits[1:],
+        ),
     )  # fmt: skip
 
 
@@ -173,15 +191,21 @@ def _initial_power(fleet: Sequence[Asset], context: Context, m: Machines) -> Arr
     return np.where(m.initial_on[:, None] > 0.0, inside, 0.0)
 
 
+def _ramps(fleet: Sequence[Asset], context: Context, m: Machines) -> tuple[Array, Array, Array]:
+    """(n,T) MW a step's ramp moves, and the highest power next to a start and a stop; a stop that is known may fall
+    from what the ramp has reached by then."""
+    per_minute, low = parameter(fleet, "ramp_mw_per_min"), parameter(fleet, "min_power_mw")
+    ramp = per_minute * np.asarray(context.grid.minutes, dtype=float)
+    edge = np.maximum(low, ramp)
+    reached = np.maximum(_initial_power(fleet, context, m) - per_minute * m.times, low)
+    return ramp, edge, np.where(m.known == 0, np.maximum(edge, reached), edge)
+
+
 def _ramp_rows(fleet: Sequence[Asset], context: Context, m: Machines, sizes: Sequence[int]) -> list[Rows]:
     """Ramp, start and stop limits; only where a step is too short for the whole range."""
     n, steps = m.shape
-    minutes = np.asarray(context.grid.minutes, dtype=float)
-    per_minute, before = parameter(fleet, "ramp_mw_per_min"), _initial_power(fleet, context, m)
-    ramp = per_minute * minutes
-    edge = np.maximum(parameter(fleet, "min_power_mw"), ramp)
-    reached = np.maximum(before - per_minute * m.times, parameter(fleet, "min_power_mw"))
-    stop_edge = np.where(m.known == 0, np.maximum(edge, reached), edge)
+    ramp, edge, stop_edge = _ramps(fleet, context, m)
+    before = _initial_power(fleet, context, m)
     binding = (ramp < parameter(fleet, "power_mw")).ravel()
     if not binding.any():
         return []

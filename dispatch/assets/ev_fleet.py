@@ -19,6 +19,9 @@ class is served out of a net power is settled by least laxity in `follow`. Sourc
 J. Ostergaard, "Coordinated charging of electric vehicles for congestion prevention in the distribution grid", IEEE
 Trans. Smart Grid 5(2), 2014; Y. Nakahira, N. Chen, L. Chen and S. H. Low, "Smoothed least-laxity-first algorithm
 for EV charging", ACM e-Energy 2017.
+
+It sells no reserve: a call falls on cars that leave, so it must be made good class by class before each departure,
+while a depot is commanded by its net power alone and a product's recovery time knows no departures.
 """
 
 from __future__ import annotations

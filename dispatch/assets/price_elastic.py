@@ -11,14 +11,17 @@ linear pieces on either side of the reference; `reduced` and `added` (MW) fill t
 Substitution sigma: what is reduced at one instant comes back evenly over the `window_h` (W) after it, and
 what is added is missing then. Integrated over steps of any length with deviation d = added - reduced:
 
-    consumption[t] = L[t] + d[t] - sum_s R[t,s] d[s],
+    consumption[t] = L[t] + owed[t] + d[t] - sum_s R[t,s] d[s],
     R[t,s] = sigma / (W h[t]) * area{(x, y): x in step t, y in step s, 0 < x - y < W}
     min_share * L <= consumption <= max_share * L
 
 Cost (term comfort) of a reduced MWh = benefit - p0 * (share of it that comes back inside the horizon), the
 negative of it for an added one: consumption that comes back is worth p0, so the reference is optimal at
-a flat price p0. What comes back after the horizon is taken to be bought at p0 and worth p0. A deviation
-before the horizon is not known and not carried in.
+a flat price p0. What comes back after the horizon is taken to be bought at p0 and worth p0.
+
+`owed` is the same sum over the moves that prices published before the horizon brought (`owed_from`), as the optional
+input `owed_mw`: more for what was reduced. It is sunk. What of it does not fit between the shares is lost, as the
+load's own limits have it, so no past makes the problem infeasible.
 
 Source: own and cross elasticities of demand as in D. S. Kirschen, G. Strbac, P. Cumperayot and
 D. de Paiva Mendes, "Factoring the elasticity of demand in electricity prices", IEEE Trans. Power
@@ -46,6 +49,7 @@ GENERATES = False
 FOLLOWS: Mapping[str, float] = {"load_mw": -1.0}
 NEVER_OFF = ""
 fleet_faults = no_fleet_faults
+OWED = "owed_mw"
 SEGMENTS = 6
 CONSUMED, MOVED, REDUCED, ADDED = range(4)
 
@@ -82,6 +86,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     back. Raises DataGap where a load is missing.
     """
     load, grid = np.maximum(trajectories(fleet, context, "load_mw"), 0.0), context.grid
+    owed = np.stack([_owed(a.params, context.inputs[a.id], row) for a, row in zip(fleet, load, strict=True)])
     n, steps = load.shape
     size, back = n * steps, _rebound(fleet, grid)
     returned = (np.tile(grid.hours, n) @ back).reshape(n, steps) / grid.hours
@@ -96,14 +101,16 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     collect = sp.csr_array(sp.kron(sp.kron(sp.eye_array(n), np.ones((1, SEGMENTS))), sp.eye_array(steps)))
     moved = stack(sizes, {MOVED: one, REDUCED: collect, ADDED: sp.csr_array(-collect)}, size)
     consumed = stack(sizes, {CONSUMED: one, MOVED: sp.csr_array(back - one)}, size)
-    rows = (Rows("moved", 0.0, 0.0, own=moved), Rows("consumption", load.ravel(), load.ravel(), own=consumed))
+    base = (load + owed).ravel()
+    rows = (Rows("moved", 0.0, 0.0, own=moved), Rows("consumption", base, base, own=consumed))
     power = stack(sizes, {CONSUMED: sp.csr_array(-one)}, size)
     return Block(NAME, columns, rows, ids(fleet), power, read=_reader(fleet, load))
 
 
 def default_mw(asset: Asset, state: AssetState | None, inputs: Mapping[str, Array], grid: TimeGrid) -> Array:
-    """The reference load as injection, (T,)."""
-    default: Array = -np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
+    """The reference load, and what comes back of earlier moves, as injection, (T,)."""
+    load = np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
+    default: Array = -(load + _owed(asset.params, inputs, load))
     return default
 
 
@@ -126,27 +133,46 @@ def merit_mw(
     asset: Asset, default: Array, inputs: Mapping[str, Array], grid: TimeGrid, price_eur_per_mwh: Array
 ) -> Array:
     """What it answers to the price itself, (T,)."""
-    return -expected_response(asset.params, inputs["load_mw"], price_eur_per_mwh, grid.hours)
+    return -expected_response(asset.params, inputs["load_mw"], price_eur_per_mwh, grid.hours, inputs.get(OWED, 0.0))
 
 
 def extremes(asset: Asset, inputs: Mapping[str, Array]) -> tuple[Array, Array]:
-    """(lower, upper) injections (T,) when the load answers fully: most consumption, least consumption."""
+    """(lower, upper) injections (T,) when the load answers fully: most consumption, least consumption.
+
+    What comes back of earlier moves, those before the grid as well, is inside: the shares limit the sum.
+    """
     load = np.maximum(np.asarray(inputs["load_mw"], dtype=float), 0.0)
     return -asset.params.max_share * load, -asset.params.min_share * load
 
 
+def owed_from(params: Params, hours_before: Array, moved_mw: Array, hours: Array) -> Array:
+    """Consumption (T,), MW, that moves (S,) in the steps just before a grid of `hours` bring back in it."""
+    kernel = _returning(np.concatenate([hours_before, hours]), params.window_h)
+    owed: Array = -params.substitution * (kernel[len(moved_mw) :, : len(moved_mw)] @ moved_mw)
+    return owed
+
+
+def _owed(params: Params, inputs: Mapping[str, Array], load: Array) -> Array:
+    """(T,) what is owed from before the grid, as far as it fits between the shares of the load."""
+    owed = np.broadcast_to(np.asarray(inputs.get(OWED, 0.0), dtype=float), load.shape)
+    return np.asarray(np.clip(owed, (params.min_share - 1.0) * load, (params.max_share - 1.0) * load))
+
+
 def expected_response(
-    asset_params: Params, load_mw: Array, price_eur_per_mwh: Array, hours: Array | float = 0.25
-) -> Array:
+    asset_params: Params, load_mw: Array, price_eur_per_mwh: Array, hours: Array | float = 0.25,
+    owed_mw: Array | float = 0.0,
+) -> Array:  # fmt: skip
     """Consumption (T,), MW, at published prices (T,), with what comes back; `hours` is the length of the steps.
 
-    The mean response: no random factor, nothing owed from before the first step.
+    The mean response: no random factor. `owed_mw` (T,) is what earlier moves bring back.
     """
     load = np.maximum(np.asarray(load_mw, dtype=float), 0.0)
     length = np.broadcast_to(np.asarray(hours, dtype=float), load.shape)
     deviation = load * (asset_params.share(np.asarray(price_eur_per_mwh, dtype=float)) - 1.0)
     back = asset_params.substitution * (_returning(length, asset_params.window_h) @ deviation)
-    consumed: Array = np.clip(load + deviation - back, asset_params.min_share * load, asset_params.max_share * load)
+    owed = _owed(asset_params, {OWED: np.asarray(owed_mw)}, load)
+    low, high = asset_params.min_share * load, asset_params.max_share * load
+    consumed: Array = np.clip(load + owed + deviation - back, low, high)
     return consumed
 
 

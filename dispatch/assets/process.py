@@ -194,8 +194,9 @@ def _headroom(
     fleet: Sequence[Asset], context: Context, silos: Silos, m: Machines, sizes: Sequence[int],
     content: tuple[Array, Array],
 ) -> Headroom:  # fmt: skip
-    """Up: a mill that runs and is past its minimum run stops, all or nothing, and rests its minimum stop; its share
-    of the silo above the floor carries the product it does not make. Nothing starts on call."""
+    """Up: a mill that runs and is past its minimum run stops, not in the step it starts in, all or nothing, and rests
+    its minimum stop; its share of the silo above the floor carries the product it does not make. Nothing starts on
+    call."""
     (initial, low), (n, steps) = content, m.shape
     rated = parameter(fleet, "power_mw")
     since = np.array([context.states[a.id].minutes_in_state for a in fleet], dtype=float).reshape(-1, 1)

@@ -14,7 +14,8 @@ limit that is not given is what the ramp reaches in the step, and minimum output
 
 A unit that must run is on wherever its state, its minimum stop time and the stage above let it. The power
 before the first step is brought inside [p_min, p_max] of a running unit. A stop that is known from above or by
-an outage may fall from the lowest power the ramp can have reached by then.
+an outage may fall from the lowest power the ramp can have reached by then. Reserve is what a running unit has
+left beside its plan, as `_spinning` states it.
 """
 
 from __future__ import annotations
@@ -22,18 +23,21 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from dispatch.assets import _commitment, _thermal
+from dispatch.assets import _commitment, _spinning, _thermal
 from dispatch.assets._commitment import Machines
 from dispatch.assets._inputs import ids, no_fleet_faults, parameter
 from dispatch.assets._start_match import Prices, StopsBefore
 from dispatch.assets._thermal import Units
 from dispatch.assets._thermal_limits import Shape
 from dispatch.block import AssetResult, Block, Context, Reader
+from dispatch.headroom import Headroom, room
 from vpp.domain.portfolio import Asset, AssetState, Control
 from vpp.domain.time import Array, TimeGrid
 
@@ -117,8 +121,27 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     """The physics of `fleet` over `context.grid`. Raises DataGap for a missing state."""
     asked = replace(context, committed={a.id: _asked(a, context) for a in fleet})
     m = _commitment.machines(fleet, asked, parameter(fleet, "min_up_h"), parameter(fleet, "min_down_h"))
-    model = _thermal.model(_units(fleet, context, m), context.grid.hours, reserve=False)
-    return Block(NAME, model.columns, model.rows, ids(fleet), model.power, read=_reader(fleet, m.shape))
+    units = _units(fleet, context, m)
+    model = _thermal.model(units, context.grid.hours, reserve=False)
+    sold = partial(_headroom, units, model)
+    return Block(NAME, model.columns, model.rows, ids(fleet), model.power, read=_reader(fleet, m.shape), headroom=sold)
+
+
+def _headroom(units: Units, model: _thermal.Model) -> Headroom:
+    """Between minimum and maximum output while it runs, within its ramps (`_spinning`); it has no store to empty."""
+    s, columns = units.shape, model.power.shape[1]
+    on, start, stop = (
+        sp.csr_array((np.ones(at.size), (np.arange(at.size), at.ravel())), shape=(at.size, columns))
+        for at in (model.on, model.start, model.stop)
+    )
+    machine = _spinning.Machine(
+        model.power, on, start, stop, s.low, s.high, s.start, s.stop, s.ramp_up, s.ramp_down, s.minutes,
+        units.before_mw, units.machines.initial_on[:, None],
+    )  # fmt: skip
+    ways = _spinning.ways(machine)
+    n, _ = s.size
+    up, down = (room(w.limits[0], n, ramp_mw_per_min=w.ramp, beside=w.limits[1:]) for w in ways)
+    return Headroom(up, down)
 
 
 def _asked(asset: Asset, context: Context) -> NDArray[np.int8]:

@@ -12,11 +12,13 @@ The last two are the minimum times of a class of units (cycling: what has just s
 in their fluid limit, so that no count is integer: a unit is a kilowatt or two of a megawatt. What switched
 before the plan is not known. The comfort band is set_c +- band_c / 2 for the mean temperature; leaving it
 costs money per degree and hour. People tire of being uncomfortable (fatigue): the degree-hours away from
-the set-point may add up to `patience_c_h_per_day` in each 24 h from the start of the grid, in a shorter
-part of a day to its share, and what goes beyond costs `fatigue_eur_per_unit_c_h` a unit:
+the set-point may add up to `patience_c_h_per_day` in each UTC day, in a shorter part of it to its share, and
+what goes beyond costs `fatigue_eur_per_unit_c_h` a unit:
 
-    away >= |T - set_c|,      sum over a day of h away - tired <= patience * hours / 24,      tired >= 0
+    away >= |T - set_c|,      sum over a day of h away - tired <= patience * hours / 24 - spent,      tired >= 0
 
+`spent` and the hours it took are what telemetry saw of the day before the plan begins, so that a roll has no new
+patience; what was spent beyond the share is paid and owes nothing more.
 Rebound is in no rule of its own: a room that drifted must be brought back.
 Source: H. Hao, B. M. Sanandaji, K. Poolla and T. L. Vincent, "Aggregate flexibility of thermostatically
 controlled loads", IEEE Trans. Power Systems 30 (1), 2015; minimum times of clusters as in B. S. Palmintier
@@ -27,6 +29,7 @@ Trans. Power Systems 29 (3), 2014. A class out of service for us is left to its 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 
 import numpy as np
 import scipy.sparse as sp
@@ -124,7 +127,7 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     own, in_service = rooms.thermostat(initial, target, most[:, 0]), available(fleet, context) > 0.0
     least, most = np.where(in_service, 0.0, own), np.where(in_service, most, own)
     first, end = _room.columns(rooms, initial, _store.ends_of(ids(fleet), context), least, most)
-    days = _days(context.grid)
+    days = days_of(context.grid)
     tired = parameter(fleet, "fatigue_eur_per_unit_c_h") * parameter(fleet, "count")
     columns = (
         *first,
@@ -135,7 +138,8 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     )
     sizes = [c.size for c in columns]
     rows = _room.rows(rooms, sizes, initial, end)
-    rows += _cycling(fleet, context, sizes, in_service) + _fatigue(fleet, rooms, sizes, days)
+    rows += _cycling(fleet, context, sizes, in_service)
+    rows += _fatigue(fleet, rooms, sizes, days, _patience(fleet, context, days))
     power = stack(sizes, {POWER: sp.csr_array(-eye(n * steps))}, n * steps)
     return Block(NAME, columns, tuple(rows), ids(fleet), power, read=_reader(fleet, rooms, sizes))
 
@@ -158,9 +162,10 @@ def _rooms(fleet: Sequence[Asset], given: Mapping[str, Array], grid: TimeGrid) -
     )
 
 
-def _days(grid: TimeGrid) -> Array:
-    """(days, T) hours of each step, at the 24 h from the start of the grid in which the step begins."""
-    begin = np.concatenate([[0.0], np.cumsum(grid.minutes[:-1], dtype=float)])
+def days_of(grid: TimeGrid) -> Array:
+    """(days, T) hours of each step, at the UTC day in which the step begins."""
+    midnight = grid.start.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    begin = (grid.start - midnight).total_seconds() / 60.0 + np.concatenate([[0.0], np.cumsum(grid.minutes[:-1])])
     day = (begin // DAY_MIN).astype(int)
     hours: Array = np.where(day == np.arange(day[-1] + 1)[:, None], grid.hours, 0.0)
     return hours
@@ -202,13 +207,22 @@ def _recent(grid: TimeGrid, length_min: Array) -> sp.csr_array:
     return sp.csr_array(sp.block_diag([windows[m] for m in lengths], format="csr"))
 
 
-def _fatigue(fleet: Sequence[Asset], rooms: Rooms, sizes: Sequence[int], days: Array) -> list[Rows]:
+def _patience(fleet: Sequence[Asset], context: Context, days: Array) -> Array:
+    """(n, days) degree-hours that may still add up in each day; the first has been going on before the grid."""
+    seen = [context.states[a.id] for a in fleet]
+    hours = np.tile(days.sum(axis=1), (len(fleet), 1))
+    hours[:, 0] += [s.away_h for s in seen]
+    patience = parameter(fleet, "patience_c_h_per_day") * hours / 24.0
+    patience[:, 0] = np.maximum(patience[:, 0] - [s.away_c_h for s in seen], 0.0)
+    return np.asarray(patience)
+
+
+def _fatigue(fleet: Sequence[Asset], rooms: Rooms, sizes: Sequence[int], days: Array, patience: Array) -> list[Rows]:
     """Degrees away from the set-point, and what they add up to in each day."""
     (n, steps), set_point = rooms.shape, parameter(fleet, "set_mwh_th")
     size, one = n * steps, eye(n * steps)
     degrees = diagonal(np.broadcast_to(rooms.capacity, rooms.shape))
     target = np.broadcast_to(set_point, rooms.shape).ravel()
-    patience = parameter(fleet, "patience_c_h_per_day") * days.sum(axis=1) / 24.0
     summed = sp.csr_array(sp.kron(sp.eye_array(n), sp.csr_array(days)))
     tired = sp.csr_array(-eye(n * len(days)))
     return [

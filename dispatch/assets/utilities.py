@@ -15,6 +15,9 @@ J. Lygeros, G. Andersson and D. S. Callaway, "Arbitraging intraday wholesale ene
 aggregations of thermostatic loads", IEEE Trans. Power Systems 30 (2), 2015; shares of clean-room utilities in
 S.-C. Hu and Y. K. Chuah, "Power consumption of semiconductor fabs in Taiwan", Energy 28 (8), 2003.
 A plant out of service for us follows its own control: its load is fixed to the default.
+
+It sells no reserve: the plant is commanded by its whole load, and its own control shares a call among its utilities,
+so no machine's limit can be promised to hold during a call.
 """
 
 from __future__ import annotations

@@ -19,6 +19,9 @@ wastewater treatment plants", Water Science and Technology 76 (5), 2017; pumping
 et al., "A convex mathematical program for pump scheduling in a class of branched water networks", Applied
 Energy 185, 2017; the limit on pauses is a cover of the windows longer than L, as for minimum times in
 D. Rajan and S. Takriti, IBM Research Report RC23628, 2005. A line out of service is off.
+
+It sells no reserve: a call that pauses a line uses up the pause that its plan may need next, and one that runs a
+paused line starts its minimum run, so what is left to give depends on calls before it and not on the plan.
 """
 
 from __future__ import annotations

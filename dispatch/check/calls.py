@@ -8,20 +8,22 @@ With D the deviation of the content from the plan, f the inflow of the store at 
 
 the injection must stay inside its limits beside everything else that is held, the content inside its window while the
 call lasts, and D must be zero again when the recovery ends; a content that meets its window in the recovery stays
-there, as does a charging power that meets the taper. A CHP moves within its ramp. Curtailed generation gives what
-is available; a mill stops whole, if it runs and may, once per minimum stop, and its silo carries the rest.
+there, as does a charging power that meets the taper. A CHP and a thermal unit, which stores nothing, move within their
+ramps (`spinning`). Curtailed generation gives what is available; a mill stops whole, if it runs, did not just start
+and may stop, once per minimum stop, and its silo carries the rest.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from dispatch.check.spinning import spinning
 from dispatch.check.tools import TOLERANCE_MW, TOLERANCE_MWH, Plan, beyond, keep, minutes_before
 from vpp.domain.errors import Fault
 from vpp.domain.time import Array
@@ -56,7 +58,6 @@ class Physics:
     high: Array
     content: Array
     takes_back: float = 1.0
-    ramp_mw_per_min: float = np.inf
     taper: tuple[float, float, float] = (1.0, 1.0, 1.0)
     """(rating, capacity, state of charge at which the taper begins; 1 for none)"""
 
@@ -92,8 +93,13 @@ def _chp(plan: Plan, stored: Array) -> Physics:
     low, high, content = _window(plan, max(plan.state.stored_mwh, 0.0), stored, q.store_loss_per_h, 0.0, q.store_mwh_th)
     return Physics(
         lambda t, p: q.heat_mw_per_mw * p, q.min_power_mw * on, q.power_mw * on, low, high, content,
-        ramp_mw_per_min=q.ramp_mw_per_min,
+        1.0 if q.heat_mw_per_mw > 0.0 else 0.0,
     )  # fmt: skip
+
+
+def _thermal_unit(plan: Plan) -> Physics:
+    q, on, nothing = plan.asset.params, np.asarray(plan.on, dtype=float), np.zeros(plan.grid.n + 1)
+    return Physics(lambda t, p: 0.0, q.min_power_mw * on, q.power_mw * on, nothing, nothing, nothing, 0.0)
 
 
 def _cooling(plan: Plan, stored: Array) -> Physics:
@@ -110,14 +116,17 @@ def _cooling(plan: Plan, stored: Array) -> Physics:
 STORES: dict[str, Callable[[Plan, Array], Physics]] = {
     "battery": _battery, "chp": _chp, "thermal_store": _cooling,
 }  # fmt: skip
-SELLS = (*STORES, "curtailable", "process")
+SELLS = (*STORES, "thermal_unit", "curtailable", "process")
+SPINS = ("chp", "thermal_unit")
 """Kinds whose reserve can be verified, and therefore sold."""
 
 
 def undeliverable(plan: Plan, stored: Array | None, shares: Sequence[Share], mates: int) -> list[Fault]:
     """Faults of what an asset sells; `mates` mills share the silo of a mill. A kind without a rule sells nothing."""
     if plan.asset.kind in STORES and stored is not None:
-        return _played(plan, STORES[plan.asset.kind](plan, stored), shares)
+        return _spun(plan, shares) + _played(plan, STORES[plan.asset.kind](plan, stored), shares)
+    if plan.asset.kind == "thermal_unit":
+        return _spun(plan, shares) + _played(plan, _thermal_unit(plan), shares)
     if plan.asset.kind == "curtailable":
         return _generation(plan, shares)
     if plan.asset.kind == "process" and stored is not None:
@@ -127,6 +136,14 @@ def undeliverable(plan: Plan, stored: Array | None, shares: Sequence[Share], mat
 
 def _held(shares: Sequence[Share], side: str, n: int) -> Array:
     return sum((s.held_mw for s in shares if s.side == side), np.zeros(n))
+
+
+def _spun(plan: Plan, shares: Sequence[Share]) -> list[Fault]:
+    if plan.asset.kind not in SPINS:
+        return []
+    quick = [replace(s, held_mw=s.held_mw / s.terms.activation_min) for s in shares]
+    up, down, up_per_min, down_per_min = (_held(x, d, plan.grid.n) for x in (shares, quick) for d in ("up", "down"))
+    return spinning(plan, up, down, up_per_min, down_per_min)
 
 
 def _generation(plan: Plan, shares: Sequence[Share]) -> list[Fault]:
@@ -146,8 +163,6 @@ def _played(plan: Plan, physics: Physics, shares: Sequence[Share]) -> list[Fault
         mine = [s for s in shares if s.side == side]
         if not mine:
             continue
-        ramped = sum((s.held_mw / s.terms.activation_min for s in mine), np.zeros(plan.grid.n))
-        faults += beyond(plan.asset.id, f"reserve {side}_mw per min", ramped, 0.0, physics.ramp_mw_per_min, POWER_MW)
         calls = {float(x) for e in edges[:-1] for x in (e, *(e - s.terms.sustain_h for s in mine)) if x >= 0.0}
         broken = (found for begin in sorted(calls) if (found := _call(plan, physics, shares, side, begin, edges)))
         if (first := next(broken, None)) is not None:
@@ -155,9 +170,7 @@ def _played(plan: Plan, physics: Physics, shares: Sequence[Share]) -> list[Fault
     return faults
 
 
-def _call(
-    plan: Plan, physics: Physics, shares: Sequence[Share], side: str, begin: float, edges: Array
-) -> str | None:
+def _call(plan: Plan, physics: Physics, shares: Sequence[Share], side: str, begin: float, edges: Array) -> str | None:
     """What breaks first in a call that begins at hour `begin`, or None."""
     mine, sign = [s for s in shares if s.side == side], 1.0 if side == "up" else -1.0
     other = _held(shares, "down" if side == "up" else "up", plan.grid.n)
@@ -231,7 +244,8 @@ def _mill(plan: Plan, stored: Array, share: Share, mates: int) -> list[Fault]:
     sold, on = share.held_mw > TOLERANCE_MW, np.asarray(plan.on) > 0.5
     whole = np.where(sold, q.power_mw, 0.0)
     faults = beyond(name, field, share.held_mw, whole, whole, POWER_MW)
-    may_stop = on & (_run_minutes(plan, on) >= 60.0 * q.min_run_h - 1e-6)
+    was_on = np.concatenate([[plan.state.on], on[:-1]])
+    may_stop = on & was_on & (_run_minutes(plan, on) >= 60.0 * q.min_run_h - 1e-6)
     faults += beyond(name, f"{field}: runs and may stop", sold.astype(float), 0.0, may_stop.astype(float), 0.5)
     edges = np.concatenate([[0.0], np.cumsum(plan.grid.hours)])
     missing_h = max(share.terms.sustain_h, q.min_stop_h)

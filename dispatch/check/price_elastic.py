@@ -3,6 +3,7 @@
     own = L (clip(1 + eps (price - p0) / p0) - 1)
     consumption(x) = L + own(x) - sigma / W * integral of own over the W hours before x
 
+where the part of the integral before the plan is the input `owed_mw`, as far as min L <= L + owed <= max L.
 The consumption must be the answer to the price that was decided.
 """
 
@@ -21,7 +22,9 @@ def recompute(plan: Plan) -> Recomputed:
         return Recomputed(None, (Fault(name, "price_eur_per_mwh", "missing"),))
     relative = plan.decision("price_eur_per_mwh") / q.reference_price_eur_per_mwh - 1.0
     own = load * (np.clip(1.0 + q.elasticity * relative, q.min_share, q.max_share) - 1.0)
-    consumed = load + own - q.substitution * _came_back(own, q.window_h, plan.grid.hours)
+    owed = np.clip(plan.inputs.get("owed_mw", np.zeros(plan.grid.n)), load * (q.min_share - 1.0),
+                   load * (q.max_share - 1.0))  # fmt: skip
+    consumed = load + owed + own - q.substitution * _came_back(own, q.window_h, plan.grid.hours)
     low, high = -load * q.max_share, -load * q.min_share
     faults = beyond(name, "power_mw", plan.power_mw, low, high, TOLERANCE_MW)
     answer = "power_mw (answer to the decided price)"

@@ -45,22 +45,26 @@ class Plan:
 
 
 def beyond(where: str, name: str, value: Array, low: Array | float, high: Array | float, tol: float) -> list[Fault]:
-    """The worst step at which `value` leaves [low, high]; a value or limit that is no number is outside."""
+    """The worst step at which `value` leaves [low, high], how many do and the first of them; a value or limit that is
+    no number is outside."""
     excess = np.maximum(np.asarray(low) - value, value - np.asarray(high))
-    t = int(np.argmax(excess))
-    if excess[t] <= tol:
+    t, outside = int(np.argmax(excess)), np.flatnonzero(~(excess <= tol))
+    if not outside.size:
         return []
     bounds = np.broadcast_to(low, value.shape)[t], np.broadcast_to(high, value.shape)[t]
-    return [Fault(where, name, f"step {t}: {value[t]:.5f} outside [{bounds[0]:.5f}, {bounds[1]:.5f}]")]
+    more = f" (the worst of {outside.size} steps, the first is {outside[0]})" if outside.size > 1 else ""
+    return [Fault(where, name, f"step {t}: {value[t]:.5f} outside [{bounds[0]:.5f}, {bounds[1]:.5f}]{more}")]
 
 
 def needless(where: str, name: str, missed: Array, spare: Array, what: str, tol: float) -> list[Fault]:
-    """The first step at which something is missed although as much of it is to be had; both (T,) in one unit."""
+    """The first step at which something is missed although as much of it is to be had, and how many there are; both
+    (T,) in one unit."""
     both = np.flatnonzero(np.minimum(missed, spare) > tol)
     if not both.size:
         return []
     t = int(both[0])
-    return [Fault(where, name, f"step {t}: {missed[t]:.5f} although {what} has {spare[t]:.5f}")]
+    more = f" (the first of {both.size} steps)" if both.size > 1 else ""
+    return [Fault(where, name, f"step {t}: {missed[t]:.5f} although {what} has {spare[t]:.5f}{more}")]
 
 
 def slacks(plan: Plan, limits: Mapping[str, Array | float]) -> list[Fault]:

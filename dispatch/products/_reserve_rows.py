@@ -148,9 +148,7 @@ def _edge_terms(layout: Layout, block: str, at: int, mine: Sequence[Offer]) -> I
 def _turns(layout: Layout, mine: Sequence[Offer], t: int) -> list[float]:
     """Times in step t at which what calls took may be largest: its end, and `sustain` after any interval's bound."""
     begin, end = float(layout.edge_h[t]), float(layout.edge_h[t + 1])
-    after = {
-        float(bound) + o.numbers.sustain_h for o in mine for bound in (*o.intervals.start_h, *o.intervals.end_h)
-    }
+    after = {float(bound) + o.numbers.sustain_h for o in mine for bound in (*o.intervals.start_h, *o.intervals.end_h)}
     return sorted({end, *(x for x in after if begin + EPS_H < x < end - EPS_H)})
 
 
@@ -176,17 +174,16 @@ def _carried(layout: Layout, o: Offer, provider: int, room: Room, at: int) -> It
 
 
 def _ramp(layout: Layout, block: str, side: Side, mine: Sequence[Offer]) -> Rows:
-    """What is held of all contracts together is reached from the set-point within their activation times."""
-    room, steps, band = layout.rooms[block, side], layout.grid.n, _Band()
+    """What is held of all contracts together is reached within their activation times, beside the plan's movement."""
+    left, steps, band = layout.rooms[block, side].ramp_mw_per_min, layout.grid.n, _Band()
     for o in mine:
         t = np.flatnonzero(o.intervals.of_step >= 0)
         for i, at in o.within(block):
-            if np.isfinite(room.ramp_mw_per_min[at]):
-                reach = room.ramp_mw_per_min[at] * o.numbers.activation_min
-                band.add(at * steps + t, layout.held(o, i, o.intervals.of_step[t]), 1.0 / reach)
-    own = band.matrix(len(room.whole_mw) * steps, layout.size)
-    used = np.flatnonzero(np.diff(own.indptr))
-    return Rows(f"ramp {side} {block}", -INF, 1.0, sp.csr_array(own[used]))
+            band.add(at * steps + t, layout.held(o, i, o.intervals.of_step[t]), 1.0 / o.numbers.activation_min)
+    own = band.matrix(len(left.offset), layout.size)
+    used = np.flatnonzero((np.diff(own.indptr) > 0) & np.isfinite(left.offset))
+    across = {block: sp.csr_array(-left.matrix[used])}
+    return Rows(f"ramp {side} {block}", -INF, left.offset[used], sp.csr_array(own[used]), across=across)
 
 
 def _recovery(layout: Layout, o: Offer) -> Rows:
@@ -231,18 +228,20 @@ def _sold_at_all(layout: Layout, o: Offer) -> Rows:
 
 
 def _rest(layout: Layout, o: Offer) -> Rows:
-    """Once per rest, over all contracts of this direction that the machine is offered in."""
+    """Once per rest, over all contracts of this direction that the machine is offered in: of the intervals that
+    begin, or whose rest goes on, when an interval begins, one is sold."""
     band, count = _Band(), 0
     for i in layout.machines(o):
         room, at = layout.room(o, i)
         assert room is not None
-        asset, pause_h = o.providers[i][2], max(float(room.rest_h[at]), o.numbers.sustain_h)
+        asset, rest_h = o.providers[i][2], float(room.rest_h[at])
         sharing = [(x, k) for x in layout.offers if x.side == o.side for k in layout.machines(x)
                    if x.providers[k][2] == asset]  # fmt: skip
         for g in range(o.intervals.count):
-            begins, free = o.intervals.start_h[g], o.intervals.end_h[g] + pause_h
+            begins = o.intervals.start_h[g]
             for x, k in sharing:
-                barred = (x.intervals.start_h < free - EPS_H) & (x.intervals.end_h > begins + EPS_H)
+                free_h = x.intervals.end_h + max(rest_h, x.numbers.sustain_h)
+                barred = (x.intervals.start_h < begins + EPS_H) & (free_h > begins + EPS_H)
                 column = layout.called(x, k)[barred]
                 band.add(np.full(column.size, count), column, 1.0)
             count += 1

@@ -4,7 +4,7 @@ With r[c,i,g] (MW) what asset i holds of contract c in the contract's delivery i
 room of `dispatch.headroom` (power, energy, takes_back) in that direction, opposite o:
 
     sum_i r[c,i,g] + short[c,g] = firm[c,g]       or      = sold[c,g] <= most        while the gate is open
-    r[c,i,g] <= activation ramp[i],   r = whole[i] y,  y in {0, 1}  for a machine that gives all or nothing
+    sum_c r[c,i,g(t)] / activation_c <= ramp[i,t],   r = whole[i] y,  y in {0, 1}  for one that gives all or nothing
     sum_c r[c,i,g(t)] + sum_c' spare[c',i,t]  <=  power_d[i,t]             c of direction d, c' of direction o
     sum_c sustain_c r[c,i,g(t)]               <=  energy_d[i,u]            both edges u of every step t of g
     sum_c,g hours(c, g, u) r[c,i,g]           <=  energy_d[i,u]            the same for a call that ends at u, of which

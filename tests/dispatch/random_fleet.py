@@ -71,7 +71,8 @@ def _price_elastic(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], 
         "substitution": rng.choice([0.0, 0.4, 1.0]), "window_h": rng.choice([0.3, 2.0, 6.0]),
     }  # fmt: skip
     load = rng.uniform(0.2, 1.0, n) * rng.choice([0.0, 1.0], n, p=[0.1, 0.9])
-    return params, {"load_mw": load}, {}
+    owed = np.random.default_rng(int(1e6 * load[0])).uniform(-0.7, 0.7, n) * params["substitution"]
+    return params, {"load_mw": load, "owed_mw": owed}, {}
 
 
 def _chp(rng: Rng, n: int) -> tuple[dict[str, Any], dict[str, Array], dict[str, Any]]:

@@ -1,105 +1,85 @@
-"""Batteries and capacity contracts as a literal Pyomo model, equation by equation; loops over everything."""
+"""Capacity contracts over assets of any kind as a literal Pyomo model, equation by equation; loops over everything."""
 
 from __future__ import annotations
 
-from typing import Any
-
+import numpy as np
 import pyomo.environ as pyo
 
+from dispatch.block import EndValue
 from dispatch.products.reserve import Terms
 from tests.dispatch.commitment_oracle import solve
 from tests.dispatch.random_fleet import Fleet
+from tests.dispatch.reserve_sellers import SELLERS, Mill, Seller, Way
 from vpp.domain.time import Array
 
 PRICE_EUR_PER_MW_H = 60.0
 EPS = 1e-9
+NO_STORE = ("curtailable", "thermal_unit")
+END = EndValue(np.array([0.3, 0.5]), np.array([40.0, 20.0]))
 
 
 class Oracle:
     """The model `m`, what it is about, and the money spent so far."""
 
     def __init__(self, fleet: Fleet, contracts: list[Terms], price: Array, firm: dict[str, float]) -> None:
-        self.fleet, self.contracts, self.price, self.firm = fleet, contracts, price, firm
+        self.fleet, self.contracts, self.firm = fleet, contracts, firm
         self.n, self.who, self.money = fleet.grid.n, range(len(fleet.assets)), 0.0
         self.h = [minutes / 60 for minutes in fleet.grid.minutes]
         self.begin = [sum(self.h[:t]) for t in range(self.n)]
         self.end = [self.begin[t] + self.h[t] for t in range(self.n)]
         self.offers = [(k, c, side) for k, c in enumerate(contracts) for side in c.sides]
         self.of_step = {k: [int(b * 60 + 1e-6) // c.interval_min for b in self.begin] for k, c in enumerate(contracts)}
-        self.window: dict[tuple[int, int], tuple[float, float]] = {}
-        self.start: dict[int, float] = {}
         self.m = m = pyo.ConcreteModel()
         m.rules, many = pyo.ConstraintList(), range(len(self.offers))
-        m.c, m.d, m.e = (pyo.Var(self.who, range(self.n), domain=pyo.NonNegativeReals) for _ in range(3))
-        m.z = pyo.Var(self.who, range(self.n), domain=pyo.Binary)
         m.r, m.spare = (pyo.Var(many, self.who, range(self.n), domain=pyo.NonNegativeReals) for _ in range(2))
         m.called = pyo.Var(many, self.who, range(self.n), domain=pyo.Binary)
         m.sold = pyo.Var(range(len(contracts)), range(self.n), domain=pyo.NonNegativeReals)
         m.short = pyo.Var(many, range(self.n), domain=pyo.NonNegativeReals)
+        self.sellers: list[Seller] = []
+        context = fleet.context(end_value={a.id: END for a in fleet.assets if a.kind not in NO_STORE})
+        for kind in dict.fromkeys(a.kind for a in fleet.assets):
+            m.add_component(kind, pyo.Block())
+            mine = [a for a in fleet.assets if a.kind == kind]
+            spent, sellers = SELLERS[kind](m.component(kind), mine, context, price)
+            self.money, self.sellers = self.money + spent, [*self.sellers, *sellers]
 
     def mine(self, side: str) -> list[int]:
         return [o for o, (_, _, s) in enumerate(self.offers) if s == side]
 
-    def content(self, i: int, edge: int) -> Any:
-        """Content at the start of step `edge`; the last edge is the end of the grid."""
-        return self.start[i] if edge == 0 else self.m.e[i, edge - 1]
+    def way(self, i: int, side: str) -> Way | Mill | None:
+        return self.sellers[i].up if side == "up" else self.sellers[i].down
 
-    def left(self, i: int, edge: int, side: str) -> Any:
-        """MWh above the floor, or below the ceiling."""
-        low, high = self.window[i, max(edge - 1, 0)]
-        content = self.content(i, edge)
-        room = content - low if side == "up" else high - content
-        return max(room, 0.0) if edge == 0 else room
+    def first_steps(self, k: int) -> list[int]:
+        """The steps with which the intervals of contract k begin."""
+        return [t for t in range(self.n) if t == 0 or self.of_step[k][t] != self.of_step[k][t - 1]]
 
-    def relief(self, i: int, side: str) -> float:
-        """What of it the plan may use and reserve may not."""
-        q = self.fleet.assets[i].params
-        if side == "up":
-            return q.soc_min * q.capacity_mwh - min(self.window[i, t][0] for t in range(self.n))
-        knee = min(q.taper_from_soc, q.soc_max) * q.capacity_mwh
-        return max(self.window[i, t][1] for t in range(self.n)) - knee
+    def until(self, k: int, t: int) -> float:
+        """When the interval of contract k that step t lies in ends."""
+        return max(self.end[s] for s in range(self.n) if self.of_step[k][s] == self.of_step[k][t])
 
 
 def oracle(fleet: Fleet, contracts: list[Terms], price: Array, firm: dict[str, float]) -> float:
     """The least money spent."""
     o = Oracle(fleet, contracts, price, firm)
-    for i in o.who:
-        _battery(o, i)
     _contracts(o)
     for i in o.who:
-        for t in range(o.n):
-            _room(o, i, t)
-            _calls(o, i, t)
-        _recovery(o, i)
+        for side in ("up", "down"):
+            way = o.way(i, side)
+            if way is None:
+                for x in o.mine(side):
+                    for t in range(o.n):
+                        o.m.rules.add(o.m.r[x, i, t] == 0)
+            elif isinstance(way, Mill):
+                _mill(o, i, way)
+            else:
+                for t in range(o.n):
+                    _room(o, i, t, side, way)
+                    if way.left_mwh is not None:
+                        _calls(o, i, t, side, way)
+                if way.left_mwh is not None:
+                    _recovery(o, i, side, way)
     o.m.objective = pyo.Objective(expr=o.money)
     return solve(o.m)
-
-
-def _battery(o: Oracle, i: int) -> None:
-    m, a = o.m, o.fleet.assets[i]
-    q, state = a.params, o.fleet.states[a.id]
-    o.start[i] = untouched = min(max(state.stored_mwh, 0.0), q.capacity_mwh)
-    for t in range(o.n):
-        keep = 1 - q.standing_loss_per_h * o.h[t]
-        untouched *= keep
-        o.window[i, t] = min(q.soc_min * q.capacity_mwh, untouched), max(q.soc_max * q.capacity_mwh, untouched)
-        gained = q.charge_efficiency * m.c[i, t] - m.d[i, t] / q.discharge_efficiency
-        m.rules.add(m.e[i, t] == keep * o.content(i, t) + o.h[t] * gained)
-        m.rules.add(pyo.inequality(o.window[i, t][0], m.e[i, t], o.window[i, t][1]))
-        m.rules.add(m.c[i, t] <= q.power_mw * state.available * m.z[i, t])
-        m.rules.add(m.d[i, t] <= q.power_mw * state.available * (1 - m.z[i, t]))
-        if q.taper_from_soc < 1:
-            m.rules.add(m.c[i, t] * (1 - q.taper_from_soc) <= q.power_mw * (1 - m.e[i, t] / q.capacity_mwh))
-        o.money += o.h[t] * q.wear_eur_per_mwh * (m.c[i, t] + m.d[i, t])
-        o.money -= o.h[t] * o.price[t] * (m.d[i, t] - m.c[i, t])
-    s = pyo.Var(range(3), domain=pyo.Reals)
-    m.add_component(f"end{i}", s)
-    origin, least = q.soc_min * q.capacity_mwh, o.window[i, o.n - 1][0]
-    for k, (low, high) in enumerate([(min(0.0, least - origin), 0.3), (0.0, 0.5), (0.0, None)]):
-        s[k].setlb(low)
-        s[k].setub(high)
-    m.rules.add(sum(s[k] for k in range(3)) == m.e[i, o.n - 1] - origin)
-    o.money -= 40.0 * s[0] + 20.0 * s[1]
 
 
 def _contracts(o: Oracle) -> None:
@@ -124,59 +104,77 @@ def _contracts(o: Oracle) -> None:
                     m.rules.add(m.called[x, i, t] == m.called[x, i, t - 1])
 
 
-def _room(o: Oracle, i: int, t: int) -> None:
-    """Power beside the plan, and the energy of the longest call at both ends of a step."""
-    m, q = o.m, o.fleet.assets[i].params
-    rated = q.power_mw * o.fleet.states[o.fleet.assets[i].id].available
-    for side in ("up", "down"):
-        mine = o.mine(side)
-        spare = sum(m.spare[x, i, t] for x in o.mine("down" if side == "up" else "up"))
-        net = (m.d[i, t] - m.c[i, t]) * (1 if side == "up" else -1)
-        total = sum(m.r[x, i, t] for x in mine) + spare + net
-        m.rules.add(total <= rated)
-        if side == "down" and q.taper_from_soc < 1:
-            for edge in (t, t + 1):
-                full = 1 - o.content(i, edge) / q.capacity_mwh
-                m.rules.add(total <= q.power_mw / (1 - q.taper_from_soc) * full)
-        energy = sum(o.offers[x][1].sustain_h * m.r[x, i, t] for x in mine) / q.discharge_efficiency
-        inside = o.relief(i, side) * sum(m.called[x, i, t] for x in mine)
+def _room(o: Oracle, i: int, t: int, side: str, way: Way) -> None:
+    """Power and ramp beside the plan, and the energy of the longest call at both ends of a step."""
+    m, mine = o.m, o.mine(side)
+    other = o.way(i, "down" if side == "up" else "up")
+    recovers = isinstance(other, Way) and other.left_mwh is not None
+    spare = sum(m.spare[x, i, t] for x in o.mine("down" if side == "up" else "up")) if recovers else 0.0
+    total = sum(m.r[x, i, t] for x in mine) + spare
+    for limit in way.limits_mw(t) if o.offers else ():
+        m.rules.add(total <= limit)
+    if way.ramp is not None and mine:
+        m.rules.add(sum(m.r[x, i, t] / o.offers[x][1].activation_min for x in mine) <= way.ramp(t))
+    for x in mine:
+        m.rules.add(m.r[x, i, t] <= way.most_mw * m.called[x, i, t])
+    if way.left_mwh is not None and mine:
+        energy = sum(o.offers[x][1].sustain_h * m.r[x, i, t] for x in mine)
+        inside = way.relief_mwh * sum(m.called[x, i, t] for x in mine)
         for edge in (t, t + 1):
-            m.rules.add(energy + inside <= o.left(i, edge, side))
-        for x in mine:
-            m.rules.add(m.r[x, i, t] <= 2 * rated * m.called[x, i, t])
+            m.rules.add(energy + inside <= way.left_mwh(edge))
 
 
-def _calls(o: Oracle, i: int, t: int) -> None:
+def _calls(o: Oracle, i: int, t: int, side: str, way: Way) -> None:
     """A call of the longest duration that ends in step t: at its end, and where it may have begun with an interval."""
-    m, q = o.m, o.fleet.assets[i].params
-    for side in ("up", "down"):
-        mine = o.mine(side)
-        turns = {o.end[t]}
+    m, mine = o.m, o.mine(side)
+    turns = {o.end[t]} if mine else set()
+    for x in mine:
+        k, c, _ = o.offers[x]
+        turns |= {y for s in o.first_steps(k) if o.begin[t] + EPS < (y := o.begin[s] + c.sustain_h) < o.end[t] - EPS}
+    for until in turns:
+        taken = 0.0
         for x in mine:
-            k, c, _ = o.offers[x]
-            firsts = [s for s in range(o.n) if s == 0 or o.of_step[k][s] != o.of_step[k][s - 1]]
-            turns |= {y for s in firsts if o.begin[t] + EPS < (y := o.begin[s] + c.sustain_h) < o.end[t] - EPS}
-        for until in turns:
-            taken = 0.0
-            for x in mine:
-                lasts = o.offers[x][1].sustain_h
-                for s in range(o.n):
-                    ran = min(o.end[s], until) - max(o.begin[s], until - lasts)
-                    if ran > EPS:
-                        taken += ran / q.discharge_efficiency * m.r[x, i, s]
-                        taken += o.relief(i, side) * ran / lasts * m.called[x, i, s]
-            for edge in (t, t + 1) if until < o.end[t] - EPS else (t + 1,):
-                m.rules.add(taken <= o.left(i, edge, side))
+            lasts = o.offers[x][1].sustain_h
+            for s in range(o.n):
+                ran = min(o.end[s], until) - max(o.begin[s], until - lasts)
+                if ran > EPS:
+                    taken += ran * m.r[x, i, s] + way.relief_mwh * ran / lasts * m.called[x, i, s]
+        for edge in (t, t + 1) if until < o.end[t] - EPS else (t + 1,):
+            m.rules.add(taken <= way.left_mwh(edge))
 
 
-def _recovery(o: Oracle, i: int) -> None:
+def _recovery(o: Oracle, i: int, side: str, way: Way) -> None:
     """Power kept free until a call of any step has been made good."""
-    m, q = o.m, o.fleet.assets[i].params
-    for x, (k, c, _) in enumerate(o.offers):
-        back = c.sustain_h / c.recovery_h / (q.charge_efficiency * q.discharge_efficiency)
+    m = o.m
+    for x in o.mine(side):
+        k, c, _ = o.offers[x]
+        back = way.back * c.sustain_h / c.recovery_h
         for t in range(o.n):
-            same = [s for s in range(o.n) if o.of_step[k][s] == o.of_step[k][t]]
-            until = o.end[same[-1]] + c.sustain_h + c.recovery_h
+            begins = min(o.begin[s] for s in range(o.n) if o.of_step[k][s] == o.of_step[k][t])
+            until = o.until(k, t) + c.sustain_h + c.recovery_h
             for u in range(o.n):
-                if o.end[u] > o.begin[same[0]] + EPS and o.begin[u] < until - EPS:
+                if o.end[u] > begins + EPS and o.begin[u] < until - EPS:
                     m.rules.add(m.spare[x, i, u] >= back * m.r[x, i, t])
+
+
+def _mill(o: Oracle, i: int, mill: Mill) -> None:
+    """Whole while it runs and may stop, once per rest; its silo carries a call until the recovery is over."""
+    m, mine = o.m, o.mine("up")
+    for t in range(o.n):
+        if mine:
+            m.rules.add(sum(m.r[x, i, t] for x in mine) <= mill.power_mw * mill.may_stop(t))
+        for x in mine:
+            m.rules.add(m.r[x, i, t] == mill.power_mw * m.called[x, i, t])
+    for x in mine:
+        k, c, _ = o.offers[x]
+        pause = max(c.sustain_h, mill.rest_h)
+        for t in o.first_steps(k):
+            over = o.until(k, t) + pause
+            for edge in range(1, o.n + 1):
+                if o.begin[t] + EPS < o.end[edge - 1] < over + c.recovery_h + EPS:
+                    missing = (pause * mill.tonnes_per_h + mill.relief_t) * m.called[x, i, t]
+                    m.rules.add(missing <= mill.left_t(edge))
+            for y in mine:
+                for u in o.first_steps(o.offers[y][0]):
+                    if (y, u) != (x, t) and o.begin[t] - EPS <= o.begin[u] < over - EPS:
+                        m.rules.add(m.called[x, i, t] + m.called[y, i, u] <= 1)

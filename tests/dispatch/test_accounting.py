@@ -113,3 +113,6 @@ def test_comfort_is_the_benefit_lost() -> None:
     assert one("price_elastic", taker, load, [-1.6])["comfort"] == pytest.approx(benefit_lost)
     assert one("price_elastic", taker, load, [-2.0])["comfort"] == 0.0
     assert one("price_elastic", taker, load, [-2.2])["comfort"] < -10.0
+    owing = {**load, "owed_mw": np.array([0.3])}
+    assert one("price_elastic", taker, owing, [-2.3])["comfort"] == pytest.approx(0.0, abs=1e-9)
+    assert one("price_elastic", taker, owing, [-1.9])["comfort"] == pytest.approx(benefit_lost)

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from dispatch import accounting, check, follow
 from dispatch.check import check_schedule
+from dispatch.check.tools import beyond, needless
 from dispatch.registry import KINDS
 from dispatch.wish import Wish
 from tests.dispatch.random_fleet import GRID_NAMES, MAKE, Fleet, plan, random_fleet
@@ -223,6 +224,21 @@ def test_dumped_and_unmet_heat_enter_the_balance_and_are_never_negative() -> Non
     assert alone("chp", CHP, demand, full, [1.3], [1], unmet_mw_th=[-0.3])[0].startswith("x/unmet_mw_th")
 
 
+def test_a_rule_tells_how_many_steps_break_it_and_the_first() -> None:
+    """The worst step is spelt out; a single one needs no count."""
+    low, high = np.zeros(5), np.ones(5)
+    found = beyond("x", "p", np.array([0.0, 1.1, 0.5, -0.7, 1.2]), low, high, 1e-4)
+    assert [str(f) for f in found] == [
+        "x/p: step 3: -0.70000 outside [0.00000, 1.00000] (the worst of 3 steps, the first is 1)"
+    ]
+    one = beyond("x", "p", np.array([0.0, 0.1, 0.5, -0.7, 1.0]), low, high, 1e-4)
+    assert [str(f) for f in one] == ["x/p: step 3: -0.70000 outside [0.00000, 1.00000]"]
+    unknown = beyond("x", "p", np.array([0.0, np.nan, 2.0, 0.0, 0.0]), low, high, 1e-4)
+    assert "step 1: nan" in str(unknown[0]) and "worst of 2 steps, the first is 1" in str(unknown[0])
+    missed = needless("x", "m", np.array([0.0, 0.4, 0.2]), np.array([1.0, 0.3, 1.0]), "the boiler", 1e-3)
+    assert [str(f) for f in missed] == ["x/m: step 1: 0.40000 although the boiler has 0.30000 (the first of 2 steps)"]
+
+
 def test_a_price_taker_by_hand() -> None:
     """Half price: 10 % more for an hour, of which half is missing evenly over the two hours after each instant."""
     params = {"min_share": 0.5, "elasticity": -0.2, "reference_price_eur_per_mwh": 100.0, "substitution": 0.5}
@@ -230,6 +246,12 @@ def test_a_price_taker_by_hand() -> None:
     power = [-(2.2 - 0.025), -(2.0 - 0.05), -(2.0 - 0.025), -2.0]
     assert alone("price_elastic", params, load, {}, power, price_eur_per_mwh=price) == []
     assert alone("price_elastic", params, load, {}, [-2.2, -2.0, -2.0, -2.0], price_eur_per_mwh=price)
+    owing = {**load, "owed_mw": np.array([0.3, 0.1, -1.4, 0.0])}
+    after = [p - owed for p, owed in zip(power, [0.3, 0.1, -1.0, 0.0], strict=True)]
+    assert alone("price_elastic", params, owing, {}, after, price_eur_per_mwh=price) == [
+        "x/power_mw: step 2: -0.97500 outside [-3.00000, -1.00000]"
+    ]
+    assert any("answer" in f for f in alone("price_elastic", params, owing, {}, power, price_eur_per_mwh=price))
 
 
 def test_overcooling_and_the_inlet_are_recomputed() -> None:

@@ -21,7 +21,7 @@ from tests.dispatch.trade_cases import Traded, reserve_contract, terms, trade
 from vpp.domain.schedule import Schedule
 
 QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
-KINDS = ("battery", "chp", "thermal_store", "curtailable", "process", "fixed_load")
+KINDS = ("battery", "chp", "thermal_unit", "thermal_store", "curtailable", "process", "fixed_load")
 EVERYONE = Scope(assets=("all",))
 
 
@@ -78,15 +78,13 @@ def with_share(traded: Traded, asset: str, side: Side, row: np.ndarray) -> Sched
     more = row - schedule.decisions[asset].get(name, np.zeros(schedule.grid.n))
     stated = dict(schedule.products["r"])
     stated["sold_mw"] = stated["sold_mw"] + more
-    return replace(
-        schedule, decisions={**schedule.decisions, asset: told}, products={**schedule.products, "r": stated}
-    )
+    return replace(schedule, decisions={**schedule.decisions, asset: told}, products={**schedule.products, "r": stated})
 
 
 @pytest.mark.parametrize(
     ("kind", "side"),
-    [("battery", "up"), ("battery", "down"), ("chp", "up"), ("chp", "down"), ("thermal_store", "up"),
-     ("thermal_store", "down"), ("curtailable", "down")],
+    [("battery", "up"), ("battery", "down"), ("chp", "up"), ("chp", "down"), ("thermal_unit", "up"),
+     ("thermal_unit", "down"), ("thermal_store", "up"), ("thermal_store", "down"), ("curtailable", "down")],
 )  # fmt: skip
 def test_more_than_can_be_delivered_is_found(kind: str, side: Side) -> None:
     fleet, contract, traded = sold(kind, side)

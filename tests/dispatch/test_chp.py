@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -82,8 +83,14 @@ def run(fleet: list[Asset], context: Context, price: np.ndarray) -> SimpleNamesp
 
 
 def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
-    grid, steps, n = context.grid, context.grid.n, len(fleet)
     model = pyo.ConcreteModel()
+    model.objective = pyo.Objective(expr=literal(model, fleet, context, price))
+    return solve(model)
+
+
+def literal(model: Any, fleet: Sequence[Asset], context: Context, price: np.ndarray) -> Any:
+    """Variables and rules of `fleet` in `model`; the money it spends. A store above its size drains by itself."""
+    grid, steps, n = context.grid, context.grid.n, len(fleet)
     add_machines(model, n, steps)
     names = ("p", "boiler", "store", "unmet", "dumped")
     for name in names:
@@ -94,7 +101,7 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
         committed = context.committed.get(a.id, np.full(steps, -1))
         minimum_times(model, i, before, grid, q.min_up_h * 60, q.min_down_h * 60, committed)
         last_p = min(max(before.power_mw, q.min_power_mw), q.power_mw) if before.on else 0.0
-        last_on, last_s, lowest = int(before.on), before.stored_mwh, last_p
+        last_on, last_s, lowest, untouched = int(before.on), before.stored_mwh, last_p, before.stored_mwh
         for t in range(steps):
             h, p, on = grid.minutes[t] / 60, model.p[i, t], model.on[i, t]
             ramp = q.ramp_mw_per_min * grid.minutes[t]
@@ -109,7 +116,8 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
             heat += model.unmet[i, t] - model.dumped[i, t]
             demand = context.inputs[a.id]["heat_demand_mw_th"][t]
             model.rules.add(model.store[i, t] == last_s * (1 - q.store_loss_per_h * h) + h * (heat - demand))
-            model.rules.add(model.store[i, t] <= q.store_mwh_th)
+            untouched *= 1 - q.store_loss_per_h * h
+            model.rules.add(model.store[i, t] <= max(q.store_mwh_th, untouched))
             model.rules.add(model.boiler[i, t] <= q.boiler_mw_th)
             fuel = q.fuel_mw_per_mw * p + q.fuel_no_load_mw * on + model.boiler[i, t] / q.boiler_efficiency
             money += h * q.fuel_price_eur_per_mwh * fuel + q.start_cost_eur * model.start[i, t] - h * price[t] * p
@@ -120,8 +128,7 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
             money -= end_worth(model, f"end{i}", context.end_value[a.id], last_s, 0.0)
         else:
             model.rules.add(last_s >= before.stored_mwh)
-    model.objective = pyo.Objective(expr=money)
-    return solve(model)
+    return money
 
 
 @pytest.mark.parametrize("with_end", [False, True])

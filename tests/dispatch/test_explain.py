@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dispatch.block import Context, EndValue, Rows
-from dispatch.explain import Explanation, explain
+from dispatch.explain import Change, Explanation, _nearest_run, explain
 from dispatch.one_asset import one_asset
 from dispatch.prices import prices_of
 from dispatch.problem import assemble, limit_block
@@ -292,6 +292,20 @@ def test_the_contents_of_a_kind_are_found_by_what_they_are(kind: str, label: str
     asset = fleet.assets[0]
     one = one_asset(asset, fleet.assets, fleet.context(), schedule, Prices({}, {}, {}, {}), room=True)
     assert [name for name, _ in one.windows()] == [label]
+
+
+def test_a_moved_run_is_told_by_its_times_and_when_it_would_pay() -> None:
+    """The run given up is the nearest whole one, and a price is never said to start a machine."""
+    grid = TimeGrid.uniform(START, timedelta(hours=1), 8)
+    marked = np.array([True, False, True, True, False, False, False, True])
+    assert [_nearest_run(marked, t) for t in (0, 4, 6)] == [(0, 1), (2, 4), (7, 8)]
+    assert _nearest_run(np.zeros(8, dtype=bool), 3) == (None, None)
+    moved = Change("start", "below", 41.0, -1.0, 4, 6, 55.0, 12.5, *_nearest_run(marked, 4))
+    told = Explanation("mill", 4, 0.0, False, 60.0, {"energy": 60.0}, "price", changes=(moved,))
+    sentence = Words(grid, "UTC", "EUR").sentence(told)
+    at = [f"{e:%H:%M}" for e in grid.edges]
+    assert f"instead of from {at[2]}" in sentence and f" to {at[4]}" in sentence and "around" not in sentence
+    assert "it would pay off at a mean price of energy and fee in that time below 41.00 EUR/MWh (now 55.00)" in sentence
 
 
 @pytest.mark.parametrize("seed", range(2))

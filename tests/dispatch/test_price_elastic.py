@@ -51,8 +51,11 @@ def lost_benefit(share: float, q) -> float:
     return q.reference_price_eur_per_mwh * (missing - missing**2 / (2.0 * q.elasticity))
 
 
-def oracle(q, load, grid, prices) -> float:
-    """One load: its lost benefit lies above every chord of the exact integral, its rebound is explicit energy."""
+def oracle(q, load, grid, prices, owed=None) -> float:
+    """One load: its lost benefit lies above every chord of the exact integral, its rebound is explicit energy.
+
+    `owed` MW come back of what was moved before, as far as the load alone has room for them between its shares.
+    """
     m, n = pyo.ConcreteModel(), grid.n
     felt = returned_by_minutes(grid.minutes, round(q.window_h * 60))
     m.t = pyo.RangeSet(0, n - 1)
@@ -69,8 +72,10 @@ def oracle(q, load, grid, prices) -> float:
             m.rules.add(m.lost[t] >= lost_benefit(a, q) + slope * (m.share[t] - a))
         away_mwh = {s: grid.minutes[s] / 60 * float(load[s]) * (1 - m.share[s]) for s in m.t}
         back_mwh = q.substitution * sum(felt[t, s] * away_mwh[s] for s in m.t)
-        used_mwh = h * float(load[t]) * m.share[t] + back_mwh
-        if q.substitution > 0:
+        before = 0.0 if owed is None else float(owed[t])
+        before = min(max(before, (q.min_share - 1) * float(load[t])), (q.max_share - 1) * float(load[t]))
+        used_mwh = h * float(load[t]) * m.share[t] + back_mwh + h * before
+        if q.substitution > 0 or owed is not None:
             m.rules.add(used_mwh >= q.min_share * h * float(load[t]))
             m.rules.add(used_mwh <= q.max_share * h * float(load[t]))
         spent += h * float(load[t]) * m.lost[t] + prices[t] * used_mwh
@@ -86,10 +91,34 @@ def test_equals_the_literal_model(seed: int) -> None:
     fleet = [asset_of(f"e{i}", "price_elastic", random_params(rng)) for i in range(3)]
     fleet.append(asset_of("e3", "price_elastic", random_params(rng, substitution=0.5)))
     inputs = {a.id: {"load_mw": rng.uniform(0.3, 2.0, grid.n)} for a in fleet}
+    for name in ("e1", "e3"):
+        inputs[name]["owed_mw"] = rng.uniform(-1.0, 1.0, grid.n)
     block = price_elastic.block(fleet, context_of(grid, {}, inputs))
     solved = solve_block(block, [a.id for a in fleet], grid, prices)
-    expected = sum(oracle(a.params, inputs[a.id]["load_mw"], grid, prices) for a in fleet)
+    expected = sum(
+        oracle(a.params, inputs[a.id]["load_mw"], grid, prices, inputs[a.id].get("owed_mw")) for a in fleet
+    )
     assert solved.objective == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_a_roll_carries_in_what_is_owed(seed: int) -> None:
+    """A day cut in two, the second half told what the first moved, is the day in one piece."""
+    rng, grid = np.random.default_rng(seed), grid_of(seed)
+    q = price_elastic.Params(
+        min_share=0.1, max_share=1.9, elasticity=-0.15, reference_price_eur_per_mwh=80.0,
+        substitution=0.6, window_h=rng.choice([0.4, 1.7, 9.0]),
+    )  # fmt: skip
+    load, price, cut = rng.uniform(0.5, 1.5, grid.n), rng.uniform(20.0, 160.0, grid.n), grid.n // 2
+    whole = price_elastic.expected_response(q, load, price, grid.hours)
+    moved = load[:cut] * (q.share(price[:cut]) - 1.0)
+    owed = price_elastic.owed_from(q, grid.hours[:cut], moved, grid.hours[cut:])
+    rest = price_elastic.expected_response(q, load[cut:], price[cut:], grid.hours[cut:], owed)
+    assert rest == pytest.approx(whole[cut:], abs=1e-9)
+    forgotten = price_elastic.expected_response(q, load[cut:], price[cut:], grid.hours[cut:])
+    assert np.abs(forgotten - whole[cut:]).max() > 1e-3
+    asset, inputs = asset_of("e", "price_elastic", q), {"load_mw": load[cut:], "owed_mw": owed}
+    assert price_elastic.default_mw(asset, None, inputs, grid) == pytest.approx(-(load[cut:] + owed))
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from types import SimpleNamespace
@@ -92,7 +93,7 @@ def run(fleet: list[Asset], context: Context, price: np.ndarray) -> SimpleNamesp
     return SimpleNamespace(**found._asdict(), results=block.read(found.x, found.duals))
 
 
-def silo_money(model: Any, name: str, mills: list[int], fleet: list[Asset], context: Context) -> Any:
+def silo_money(model: Any, name: str, mills: list[int], fleet: Sequence[Asset], context: Context) -> Any:
     """Balance, limits and crew of one silo; what is missed or spilled and what is left, in money."""
     grid, steps, money = context.grid, context.grid.n, 0.0
     silo = fleet[mills[0]].params.silo
@@ -135,9 +136,14 @@ def silo_money(model: Any, name: str, mills: list[int], fleet: list[Asset], cont
 
 
 def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
-    """In tonnes: silos as plain lists of mills."""
-    grid, steps, n = context.grid, context.grid.n, len(fleet)
     model = pyo.ConcreteModel()
+    model.objective = pyo.Objective(expr=literal(model, fleet, context, price))
+    return solve(model)
+
+
+def literal(model: Any, fleet: Sequence[Asset], context: Context, price: np.ndarray) -> Any:
+    """Variables and rules of `fleet` in `model`, in tonnes, silos as plain lists of mills; the money it spends."""
+    grid, steps, n = context.grid, context.grid.n, len(fleet)
     add_machines(model, n, steps)
     silo_ids = sorted({a.params.silo.id for a in fleet})
     for name in ("silo", "missed", "spilled"):
@@ -159,8 +165,7 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
     for name in silo_ids:
         mills = [i for i, a in enumerate(fleet) if a.params.silo.id == name]
         money += silo_money(model, name, mills, fleet, context)
-    model.objective = pyo.Objective(expr=money)
-    return solve(model)
+    return money
 
 
 @pytest.mark.parametrize("with_end", [False, True])

@@ -9,10 +9,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
+from dispatch.check.calls import SELLS
 from dispatch.products.reserve import Side, Terms, decision
 from tests.dispatch.activation import Battery, begins, play
 from tests.dispatch.random_fleet import Fleet, random_fleet
 from tests.dispatch.reserve_oracle import PRICE_EUR_PER_MW_H, oracle
+from tests.dispatch.reserve_sellers import SELLERS
 from tests.dispatch.trade_cases import Traded, reserve_contract, terms, trade
 from vpp.domain.time import Array
 
@@ -38,14 +40,38 @@ def held(traded: Traded, asset: str, side: Side, contract: str = "r") -> Array:
 @pytest.mark.parametrize("grid_name", ["quarters", "mixed", "odd"])
 def test_equals_the_literal_model(seed: int, grid_name: str) -> None:
     fleet = random_fleet(seed, grid_name, ("battery",), outages=seed == 3)
+    assert equal_to_the_literal_model(fleet, seed) > 0.0
+
+
+def equal_to_the_literal_model(fleet: Fleet, seed: int) -> float:
+    """Two contracts, one firm for odd seeds, against the oracle. Gives the most MW sold."""
     contracts = [replace_id(PRODUCTS[name], name) for name in sorted(PRODUCTS)[seed % 3 : seed % 3 + 2]]
     firm = {contracts[0].id: 0.4} if seed % 2 else {}
     price = prices(fleet, seed)
     bound = [reserve_contract(fleet, c, PRICE_EUR_PER_MW_H, firm_mw=firm.get(c.id, np.nan)) for c in contracts]
     traded = trade(fleet, bound, price, gap=1e-9)
     assert traded.objective == pytest.approx(oracle(fleet, contracts, price, firm), rel=1e-6, abs=1e-6)
-    sold = [traded.schedule.products[c.id]["sold_mw"].max() for c in contracts]
-    assert max(sold) > 0.0
+    return float(max(row.max() for told in traded.schedule.decisions.values() for name, row in told.items()
+                     if name.startswith("reserve_")))  # fmt: skip
+
+
+OTHERS = sorted(set(SELLERS) - {"battery"})
+
+
+def test_every_kind_that_sells_has_a_literal_seller() -> None:
+    assert set(SELLERS) == set(SELLS)
+
+
+@pytest.mark.parametrize("kind", OTHERS)
+def test_every_seller_equals_the_literal_model(kind: str) -> None:
+    cases = [(seed, ("quarters", "mixed", "odd")[seed % 3]) for seed in range(6)]
+    sold = [equal_to_the_literal_model(random_fleet(s, grid, (kind,), outages=False), s) for s, grid in cases]
+    assert sum(mw > 0.05 for mw in sold) >= 2, sold
+
+
+def test_a_pool_of_all_kinds_equals_the_literal_model() -> None:
+    fleet = random_fleet(4, "hours", tuple(SELLERS), outages=False, n=1)
+    assert equal_to_the_literal_model(fleet, 4) > 0.5
 
 
 def replace_id(definition: Terms, name: str) -> Terms:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -55,21 +56,29 @@ def run(fleet: list[Asset], context: Context, price: np.ndarray) -> SimpleNamesp
 
 
 def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
-    grid, steps, n = context.grid, context.grid.n, len(fleet)
     model = pyo.ConcreteModel()
+    model.objective = pyo.Objective(expr=literal(model, fleet, context, price))
+    return solve(model)
+
+
+def literal(model: Any, fleet: Sequence[Asset], context: Context, price: np.ndarray) -> Any:
+    """Variables and rules of `fleet` in `model`; the money it spends. A store above its size drains by itself."""
+    grid, steps, n = context.grid, context.grid.n, len(fleet)
     model.rules = pyo.ConstraintList()
     for name in ("p", "cold", "overheat", "overcool"):
         setattr(model, name, pyo.Var(range(n), range(steps), domain=pyo.NonNegativeReals))
     money = 0.0
     for i, a in enumerate(fleet):
         q, content = a.params, context.states[a.id].stored_mwh
+        untouched = content
         for t in range(steps):
             h, p = grid.minutes[t] / 60, model.p[i, t]
             cop = max(1.0, q.cop_at_20c + q.cop_slope_per_c * (context.inputs[a.id]["ambient_c"][t] - 20.0))
             taken = h * (cop * p - context.inputs[a.id]["heat_mw_th"][t])
             slack = model.overheat[i, t] - model.overcool[i, t]
             model.rules.add(model.cold[i, t] == content * (1 - q.loss_per_h * h) + taken + slack)
-            model.rules.add(model.cold[i, t] <= q.store_mwh_th)
+            untouched *= 1 - q.loss_per_h * h
+            model.rules.add(model.cold[i, t] <= max(q.store_mwh_th, untouched))
             model.rules.add(p >= q.min_power_mw)
             model.rules.add(p <= q.max_power_mw)
             money += price[t] * h * p + PENALTY * (model.overheat[i, t] + model.overcool[i, t])
@@ -78,8 +87,7 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
             money -= end_worth(model, f"end{i}", context.end_value[a.id], content, 0.0)
         else:
             model.rules.add(content >= context.states[a.id].stored_mwh)
-    model.objective = pyo.Objective(expr=money)
-    return solve(model)
+    return money
 
 
 @pytest.mark.parametrize("with_end", [False, True])

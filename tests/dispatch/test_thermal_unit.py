@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
@@ -93,9 +94,14 @@ def start_price(q: thermal_unit.Params, off_min: float) -> float:
 
 
 def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
-    """Plain binaries, a segment variable a cost point and a price for every pause a start can end."""
-    grid, steps, n, at = context.grid, context.grid.n, len(fleet), times(context.grid)
     model = pyo.ConcreteModel()
+    model.objective = pyo.Objective(expr=literal(model, fleet, context, price))
+    return solve(model)
+
+
+def literal(model: Any, fleet: Sequence[Asset], context: Context, price: np.ndarray) -> Any:
+    """Plain binaries, a segment variable a cost point and a price for every pause a start can end; money spent."""
+    grid, steps, n, at = context.grid, context.grid.n, len(fleet), times(context.grid)
     add_machines(model, n, steps)
     model.p = pyo.Var(range(n), range(steps), domain=pyo.NonNegativeReals)
     model.weight = pyo.Var(range(n), range(steps), range(6), domain=pyo.NonNegativeReals)
@@ -131,8 +137,7 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
             model.rules.add(model.start_eur[i, t] >= eur * (model.start[i, t] - since_grid))
             money += model.start_eur[i, t]
             last_p, last_on, lowest = p, on, max(lowest - q.ramp_down_mw_per_min * d, q.min_power_mw)
-    model.objective = pyo.Objective(expr=money)
-    return solve(model)
+    return money
 
 
 @pytest.mark.parametrize("fixed", [False, True])

@@ -47,6 +47,8 @@ def random_case(seed: int, grid: TimeGrid, with_end: bool) -> tuple[list[Asset],
         fleet.append(a)
         full = 2.0 * a.params.set_mwh_th
         states[a.id] = state(a.id, -rng.uniform(0.0, 1.0) * a.params.power_mw, full * rng.uniform(-0.2, 1.2), True, 0)
+        spent = float(np.random.default_rng([seed, i]).uniform(0.0, 0.6)) * a.params.patience_c_h_per_day
+        states[a.id] = replace(states[a.id], away_c_h=spent, away_h=8.0)
         inputs[a.id] = {
             "ambient_c": rng.uniform(22.0, 38.0, grid.n) - (24.0 if mode else 0.0),
             "gains_mw_th": a.params.count * rng.uniform(0.0, 0.8, grid.n) / 1000.0,
@@ -84,7 +86,8 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
     grid, steps, n = context.grid, context.grid.n, len(fleet)
     model, at = pyo.ConcreteModel(), times(context.grid)
     model.rules = pyo.ConstraintList()
-    days = at[-1] // 1440 + 1
+    midnight = 60 * grid.start.hour + grid.start.minute
+    days = (midnight + at[-1]) // 1440 + 1
     for name in ("running", "started", "stopped", "outside", "away"):
         setattr(model, name, pyo.Var(range(n), range(steps), domain=pyo.NonNegativeReals))
     model.tired = pyo.Var(range(n), range(days), domain=pyo.NonNegativeReals)
@@ -112,10 +115,11 @@ def oracle(fleet: list[Asset], context: Context, price: np.ndarray) -> float:
             money += q.count * q.discomfort_eur_per_unit_c_h * h * model.outside[i, t]
             before, count = model.indoor[i, t], model.running[i, t]
         for d in range(days):
-            mine = [t for t in range(steps) if at[t] // 1440 == d]
-            hours = sum(grid.minutes[t] for t in mine) / 60
+            mine = [t for t in range(steps) if (midnight + at[t]) // 1440 == d]
+            hours = sum(grid.minutes[t] for t in mine) / 60 + (begin.away_h if d == 0 else 0.0)
+            spent = begin.away_c_h if d == 0 else 0.0
             felt = sum(grid.minutes[t] / 60 * model.away[i, t] for t in mine)
-            model.rules.add(felt - model.tired[i, d] <= q.patience_c_h_per_day * hours / 24)
+            model.rules.add(felt - model.tired[i, d] <= max(q.patience_c_h_per_day * hours / 24 - spent, 0.0))
             money += q.count * q.fatigue_eur_per_unit_c_h * model.tired[i, d]
         per_degree = q.count * q.unit_heat_capacity_kwh_th_per_c / 1000.0
         left = per_degree * (sign * (before - q.set_c) + q.band_c / 2.0)
@@ -154,6 +158,16 @@ def test_laws_of_every_plan(seed: int, name: str, with_end: bool) -> None:
             assert found.results[a.id].decisions["indoor_c"][t] == pytest.approx(before, abs=1e-5)
             young = [s for s in range(t) if at[t] - at[s] < q.min_on_min]
             assert used[t] >= sum(max(change[s], 0.0) for s in young) - 1e-7
+
+
+def test_a_roll_has_no_new_patience() -> None:
+    """What was spent of the day before the plan leaves less; beyond its share every degree-hour is paid."""
+    fleet, context, price = random_case(3, GRIDS["hours"], False)
+    costs = []
+    for spent in (0.0, 2.0, 100.0):
+        states = {a: replace(s, away_c_h=spent, away_h=8.0) for a, s in context.states.items()}
+        costs.append(run(fleet, replace(context, states=states), price).objective)
+    assert costs[0] < costs[1] - 1e-3 < costs[2] - 2e-3
 
 
 @given(seed=st.integers(0, 10_000), name=st.sampled_from(sorted(GRIDS)))

@@ -40,12 +40,24 @@ def test_equals_pandapower_for_random_injections_and_taps(
         np.testing.assert_allclose(flow.loading_pct[0, t], loading, atol=1e-6)
 
 
-def test_switching_state_is_taken_at_the_start_of_each_step(model: GridModel, demo: Demo) -> None:
-    grid = quarters(OUTAGE.start - timedelta(minutes=30), 4)
+@pytest.mark.parametrize(("before_min", "closed"), [(30, 2), (20, 1), (16, 1), (14, 0)])
+def test_an_outage_that_touches_a_step_counts_for_all_of_it(
+    model: GridModel, demo: Demo, before_min: int, closed: int
+) -> None:
+    """One that begins a minute before a step ends has taken the line out of that whole step."""
+    grid = quarters(OUTAGE.start - timedelta(minutes=before_min), 4)
     still = np.repeat(demo.p_mw[:1], 4, axis=0)[None]
     flow = model.network.flow(grid, still, np.zeros_like(still))
     line_84 = flow.loading_pct[0, :, model.network.elements.index("line 84")]
-    assert (line_84[:2] > 1.0).all() and (line_84[2:] == 0.0).all()
+    assert (line_84[:closed] > 1.0).all() and (line_84[closed:] == 0.0).all()
+
+
+def test_an_outage_that_ends_inside_a_step_lasts_to_its_end(model: GridModel, demo: Demo) -> None:
+    grid = quarters(OUTAGE.end - timedelta(minutes=5), 2)
+    still = np.repeat(demo.p_mw[:1], 2, axis=0)[None]
+    flow = model.network.flow(grid, still, np.zeros_like(still))
+    line_84 = flow.loading_pct[0, :, model.network.elements.index("line 84")]
+    assert line_84[0] == 0.0 and line_84[1] > 1.0
 
 
 def test_verdict_equals_the_batch_engine_and_runpp_from_scratch(

@@ -23,6 +23,7 @@ from vpp.service.assemble import ALL_AT_DEFAULT, PRICE_TAKERS_TOGETHER, context_
 from vpp.service.cascade import Candidate, committing, run_stage
 from vpp.service.desk import Desk
 from vpp.service.knowledge import gather
+from vpp.service.plan import plan_report
 from vpp.service.situation import Situation
 from vpp.service.system import System
 
@@ -93,6 +94,9 @@ def test_without_security_it_overloads_a_line_and_breaks_a_voltage_limit(make: M
     expected = [v for v in run.certificate.violations if v.case == "expected"]
     assert any(v.element.startswith("line") and v.unit == "%" and v.value > 100.0 for v in expected)
     assert any(v.element.startswith("bus") and v.unit == "pu" for v in expected)
+    tan_phi = np.array([a.tan_phi for a in s.portfolio.assets])
+    assert run.schedule.q_mvar == pytest.approx(tan_phi[:, None] * run.schedule.power_mw)
+    assert plan_report(s, run)["costs"]["network"] == 0.0
 
 
 def mean_forecast_only(s: Situation, exposure: Exposure | None) -> Solution:

@@ -120,7 +120,8 @@ class AssetState:
 
     `stored_mwh` is the content of its store in the kind's own energy (electric, thermal, or product
     times its specific energy); `minutes_in_state` counts since the last start or stop; `started` are the
-    starts of the 24 h before `at`, where the kind limits them.
+    starts of the 24 h before `at`, where the kind limits them; `away_c_h` are the degree-hours off the set-point
+    of the `away_h` hours seen of the UTC day that holds `at`, where the kind has a patience.
     """
 
     asset_id: str
@@ -132,3 +133,5 @@ class AssetState:
     minutes_in_state: int = 1_000_000
     available: bool = True
     started: tuple[datetime, ...] = ()
+    away_c_h: float = 0.0
+    away_h: float = 0.0

@@ -171,7 +171,14 @@ def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True, warm: 
     )  # fmt: skip
     wall = dict(secured.solution.wall_s)
     wall["build"] = wall.get("build", 0.0) + build
-    return replace(secured, solution=replace(secured.solution, wall_s=wall, prices=plan_prices(s, secured, exposure)))
+    schedule, prices = _with_reactive(secured.solution.schedule, s), plan_prices(s, secured, exposure)
+    return replace(secured, solution=replace(secured.solution, schedule=schedule, wall_s=wall, prices=prices))
+
+
+def _with_reactive(schedule: Schedule, s: Situation) -> Schedule:
+    """The schedule with the Mvar that follow from its power, whether or not a network asked for them."""
+    tan_phi = np.array([s.portfolio.asset(a).tan_phi for a in schedule.asset_ids])
+    return replace(schedule, q_mvar=tan_phi[:, None] * schedule.power_mw)
 
 
 def plan_prices(s: Situation, secured: Secured, exposure: Exposure | None) -> Prices | None:

@@ -105,12 +105,14 @@ class Words:
             return ""
         verb = "Running" if c.would == "start" else "Stopping"
         span = f"from {self._at(c.first, e.step)} to {self._at(c.last, e.step)}"
-        other = f" instead of around {self._at(c.instead, e.step)}" if c.instead is not None else ""
+        other = ""
+        if c.instead is not None and c.instead_until is not None:
+            other = f" instead of from {self._at(c.instead, e.step)} to {self._at(c.instead_until, e.step)}"
         more = "more" if c.extra_cost_eur >= 0 else "less"
         money = f"{abs(c.extra_cost_eur):.2f} {self._money} {more}"
         return (
-            f"{verb} {span}{other} would cost {money}; it would {c.would} at a mean price of energy and fee "
-            f"{c.side} {self._price(c.price_eur_per_mwh)} (now {c.mean_eur_per_mwh:.2f})."
+            f"{verb} {span}{other} would cost {money}; it would pay off at a mean price of energy and fee in that "
+            f"time {c.side} {self._price(c.price_eur_per_mwh)} (now {c.mean_eur_per_mwh:.2f})."
         )
 
     def _moves(self, changes: Sequence[Change]) -> str:

@@ -35,6 +35,7 @@ from vpp.service.situation import Situation
 
 REPLAN_S = 60.0
 ANY_GAP = 1e9
+STEPS = ("first", "last", "instead", "instead_until")
 
 
 def explain_run(run: DispatchRun, portfolio: Portfolio, asset_id: str, at: datetime) -> dict[str, Any]:
@@ -75,8 +76,9 @@ def explanation_json(e: Explanation, run: DispatchRun, portfolio: Portfolio) -> 
         return None if step is None else rfc3339(grid.edges[step])
 
     changes = [
-        {**{k: v for k, v in asdict(c).items() if k not in ("first", "last", "instead") and v is not None},
-         **({"from": moment(c.first), "to": moment(c.last), "instead_at": moment(c.instead)} if c.first is not None
+        {**{k: v for k, v in asdict(c).items() if k not in STEPS and v is not None},
+         **({"from": moment(c.first), "to": moment(c.last), "instead_from": moment(c.instead),
+            "instead_to": moment(c.instead_until)} if c.first is not None
             else {})}
         for c in e.changes
     ]  # fmt: skip

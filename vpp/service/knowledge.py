@@ -10,7 +10,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 from numpy.typing import NDArray
 
-from dispatch.assets.price_elastic import expected_response
+from dispatch.assets.price_elastic import OWED, expected_response
 from dispatch.block import EndValue
 from dispatch.products.energy import likely_errors
 from dispatch.registry import KINDS
@@ -23,6 +23,7 @@ from vpp.service.arbitrate import limits_over
 from vpp.service.contracts import contracts_over
 from vpp.service.inputs import trajectories
 from vpp.service.orders import calls_over
+from vpp.service.owed import with_owed
 from vpp.service.situation import Limits, Situation, UnitPosition, grid_for
 from vpp.service.system import System
 
@@ -36,7 +37,7 @@ def gather(system: System, stage_name: str, purpose: str, now: datetime, scenari
     grid = grid_for(stage, now, portfolio.zone, firm_until(system, now))
     forecast = system.forecast(now, grid, scenarios)
     values = dict(zip(forecast.series, forecast.expected, strict=True))
-    inputs = trajectories(portfolio, grid, values)
+    inputs = with_owed(system, grid, now, trajectories(portfolio, grid, values))
     upper = _upper(system, stage_name, now)
     limits = dict(limits_over(grid, system.store.events.active_proposals(grid.start, grid.end)))
     if stage_name == INTRADAY and upper is not None:
@@ -198,7 +199,7 @@ def _unless_stopped(
 def _already_published(
     system: System, grid: TimeGrid, now: datetime, inputs: Mapping[str, Mapping[str, Array]], upper: Schedule
 ) -> Limits:
-    """Price-takers inside their notice do what the published price makes them do."""
+    """Price-takers inside their notice do what the published prices, now and before, make them do."""
     last = system.store.runs.latest(INTRADAY, "roll", before=now)
     source = last.schedule if last else upper
     found: dict[str, tuple[Array, Array]] = {}
@@ -206,11 +207,12 @@ def _already_published(
         prices = source.decisions.get(asset.id, {}).get("price_eur_per_mwh")
         if asset.control != "price" or prices is None:
             continue
-        low, high = np.full(grid.n, -np.inf), np.full(grid.n, np.inf)
-        for t, start in enumerate(grid.starts):
-            if start < now + asset.notice and source.grid.start <= start < source.grid.end:
-                price = np.array([prices[source.grid.index_of(start)]])
-                load = inputs[asset.id]["load_mw"][t : t + 1]
-                low[t] = high[t] = -float(expected_response(asset.params, load, price)[0])
+        low, high, given = np.full(grid.n, -np.inf), np.full(grid.n, np.inf), inputs[asset.id]
+        until = min(now + asset.notice, source.grid.end)
+        k = sum(start < until for start in grid.starts) if source.grid.start <= grid.start else 0
+        price = np.array([prices[source.grid.index_of(start)] for start in grid.starts[:k]])
+        owed = given.get(OWED, np.zeros(grid.n))[:k]
+        answer = expected_response(asset.params, given["load_mw"][:k], price, grid.hours[:k], owed)
+        low[:k] = high[:k] = -answer
         found[asset.id] = (low, high)
     return found

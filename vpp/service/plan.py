@@ -36,6 +36,7 @@ from vpp.service.system import System
 
 Train = Callable[[int, int], None]
 STEPS = {iso(step): step for step in PLAN_STEPS}
+NETWORK = "network"
 STATE_TOLERANCE = 1e-6
 POWER_TOLERANCE_MW = 1e-4
 
@@ -83,7 +84,7 @@ def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
         "violations_first": max(solution.violations_first if solution else 0, final if run.level == "optimal" else 0),
         "violations_final": final, "deadline_s": s.stage.deadline.total_seconds(),
         "wall_s": {k: run.wall_s.get(k, 0.0) for k in ("forecast", "build", "solve", "ac", "certify", "total")},
-        "costs": dict(solution.costs) if solution else {},
+        "costs": {NETWORK: 0.0, **solution.costs} if solution else {},
         "times": [rfc3339(t) for t in s.grid.starts], "step": iso(s.stage.step), "portfolio": s.portfolio.id,
         **plan_json(run.schedule, s.states),
         "prices": prices_json(s, run),

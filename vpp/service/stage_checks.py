@@ -1,7 +1,8 @@
 """What stages.yaml may say: only clocks that the loop keeps.
 
 The loop makes one plan a day at `issue`, rolls it every quarter and tracks it every minute, and each result
-stands until the next; other values of `every` and `commits` would have no effect. Steps of plans divide an
+stands until the next; other values of `every` and `commits` would have no effect, nor would another horizon of
+the day-ahead plan, which reaches from its issue to the end of the day it is for. Steps of plans divide an
 hour in quarters, because local days have 23, 24 or 25 hours and positions and meters have quarters.
 """
 
@@ -33,8 +34,12 @@ def stage_faults(given: StagesFile) -> list[Fault]:
     faults = [fault for name, stage in given.named() for fault in _one(name, stage)]
     issue = timedelta(hours=given.issue.hour, minutes=given.issue.minute)
     step = given.day_ahead.step if given.day_ahead.step in PLAN_STEPS else QUARTER
+    reach = 2 * timedelta(days=1) - issue
     if issue % step:
         faults.append(Fault(FILE, "issue", f"{given.issue:%H:%M} is no multiple of day_ahead's step {iso(step)}"))
+    elif given.day_ahead.horizon != reach:
+        told = f"must be {iso(reach)}: a plan issued at {given.issue:%H:%M} reaches to the end of the next day"
+        faults.append(Fault(FILE, "day_ahead.horizon", told))
     return faults
 
 

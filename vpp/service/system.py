@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 import numpy as np
@@ -75,7 +75,8 @@ class System:
     def states(self, now: datetime) -> dict[str, AssetState]:
         """The last known state of every asset; the portfolio's initial one where it never answered.
 
-        Assets with a limit of starts also get those that telemetry showed in the last 24 h.
+        Assets with a limit of starts also get those that telemetry showed in the last 24 h, those with a patience
+        the degree-hours that it showed of the day so far.
         """
         found = self.loaded.states(now)
         found.update(self.store.meters.latest_states(list(found)))
@@ -85,6 +86,12 @@ class System:
         if limited:
             for asset_id, started in self.store.meters.starts(limited, now - timedelta(days=1), now).items():
                 found[asset_id] = replace(found[asset_id], started=started)
+        for a in self.portfolio.assets:
+            if getattr(a.params, "patience_c_h_per_day", None) is not None:
+                midnight = now.astimezone(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+                off_mwh, hours = self.store.meters.off_content(a.id, a.params.set_mwh_th, midnight, now)
+                away_c_h = off_mwh / a.params.heat_capacity_mwh_th_per_c * hours
+                found[a.id] = replace(found[a.id], away_c_h=away_c_h, away_h=hours)
         return found
 
     def forecast(self, now: datetime, grid: TimeGrid, scenarios: int = SCENARIOS) -> Forecast:

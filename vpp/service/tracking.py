@@ -37,6 +37,7 @@ from vpp.service.contracts import contracts_over, without_given
 from vpp.service.inputs import trajectories
 from vpp.service.knowledge import end_values, positions_over, price_over
 from vpp.service.orders import calls_over, with_measured_gap
+from vpp.service.owed import with_owed
 from vpp.service.situation import Situation, UnitPosition
 from vpp.service.system import System
 
@@ -77,7 +78,7 @@ def observe(
     grid = TimeGrid.between(now, now + stage.horizon, stage.step)
     forecast = _latest_forecast(system, now, grid)
     values = dict(zip(forecast.series, forecast.expected, strict=True))
-    inputs = trajectories(portfolio, grid, values)
+    inputs = with_owed(system, grid, now, trajectories(portfolio, grid, values))
     states = system.states(now)
     _persist_availability(portfolio.assets, grid, readings, inputs, upper)
     last = system.store.runs.latest(REAL_TIME, before=now)
