@@ -19,6 +19,7 @@ from forecasting.panel import Panel
 Horizon = Literal["day-ahead", "intraday"]
 GATE_QUARTER = 40
 INTRADAY_QUARTERS = 16
+NEAR_QUARTERS = 24
 
 
 def asked(horizon: Horizon, days: Days, n: int, step: int) -> tuple[Index, Index]:
@@ -47,20 +48,20 @@ def cases_of(
 ) -> Cases:
     """Cases of the one series of `panel`: what it and the calendar say of each target at its issue.
 
-    `more` are features computed from (panel, days, target (R,), end (1, R) known columns).
+    Targets may lie past the panel: their value is not there yet. `more` are features computed from (panel, days,
+    target (R,), end (1, R) known columns).
     """
     end = panel.known_at(issue)
-    rows = build(panel, days, target, end, target - issue)
-    x = rows.x[0]
-    clock = days.of_day[target].astype(float)[:, None]
+    x = build(panel, days, target, end, target - issue).x[0]
     latest = panel.read(np.maximum(end - 1, 0), np.maximum(end, 1))[0]
-    near = (target - issue) < 24
-    guess = np.where(near & np.isfinite(latest), latest, x[:, NAMES.index("lag_latest")])
+    near = (target - issue < NEAR_QUARTERS) & np.isfinite(latest)
+    guess = np.where(near, latest, x[:, NAMES.index("lag_latest")])
     extras = [make(panel, days, target, end) for make in more]
-    blocks = [x, clock, guess[:, None], *(e.x for e in extras)]
-    names = (*NAMES, "of_day", "persistence", *(n for e in extras for n in e.names))
+    blocks = [x, days.of_day[target].astype(float)[:, None], guess[:, None], *(e.x for e in extras)]
     known = target + step + panel.late[0]
+    come = target < panel.n
     return Cases(
         (panel.first + issue) * 15, (panel.first + target) * 15, (panel.first + known) * 15,
-        panel.values[0, target], np.concatenate(blocks, axis=1), names,
+        np.where(come, panel.values[0, np.where(come, target, 0)], np.nan), np.concatenate(blocks, axis=1),
+        (*NAMES, "of_day", "persistence", *(n for e in extras for n in e.names)),
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Trained models on disk: one zip file a stage, LightGBM's own model texts and a card that says what they are.
+"""What was learnt, on disk: one zip file a stage, one entry a series, and a card that says what they are.
 
 A file is written beside its final name and moved there, so a reader sees a whole file or none. In a folder of
 files named by digest, models are found again by what they learnt from; the oldest files beyond a few go.
@@ -6,19 +6,34 @@ files named by digest, models are found again by what they learnt from; the olde
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
 
+import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
 
-from forecasting import lightgbm_quantiles as boosting
 from forecasting.calendar import Calendar
-from forecasting.training import FEATURES, Stage, Trained
+from forecasting.codec import decoded, encoded
+from forecasting.features import NAMES
+from forecasting.fitted import Fitted
+from forecasting.training import Stage, Trained, scheme_of
 from vpp.domain.forecast import LEVELS
+from vpp.domain.time import Array
 
 KEPT_A_STAGE = 6
+
+
+class Bound(BaseModel):
+    """A series and its physical bounds; null is no bound."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    id: str
+    lower: float | None
+    upper: float | None
 
 
 class Card(BaseModel):
@@ -34,33 +49,50 @@ class Card(BaseModel):
     longitude: float
     levels: tuple[float, ...]
     features: tuple[str, ...]
-    series: tuple[str, ...]
+    series: tuple[Bound, ...]
 
 
 def write(path: Path, trained: Trained, calendar: Calendar) -> None:
     """Write `trained` to `path`, replacing it at once."""
     card = Card(
         stage=trained.stage, digest=trained.digest, until=trained.until, zone=calendar.zone,
-        latitude=calendar.latitude, longitude=calendar.longitude, levels=LEVELS,
-        features=FEATURES[trained.stage], series=tuple(trained.models),
+        latitude=calendar.latitude, longitude=calendar.longitude, levels=LEVELS, features=NAMES,
+        series=tuple(_bound(name, fitted) for name, fitted in trained.fitted.items()),
     )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     with ZipFile(partial, "w", ZIP_DEFLATED, compresslevel=1) as archive:
         archive.writestr("card.json", card.model_dump_json(indent=2))
-        for i, model in enumerate(trained.models.values()):
-            archive.writestr(f"{i}.json", json.dumps(boosting.to_texts(model)))
+        for i, fitted in enumerate(trained.fitted.values()):
+            arrays: list[Array] = []
+            parts = (fitted.models, fitted.blend, fitted.condition, fitted.tracker)
+            archive.writestr(f"{i}.json", json.dumps([encoded(p, arrays) for p in parts]))
+            packed = io.BytesIO()
+            np.savez(packed, *arrays)
+            archive.writestr(f"{i}.npz", packed.getvalue())
     partial.replace(path)
 
 
 def read(path: Path) -> tuple[Card, Trained]:
-    """What `write` wrote. Raises FileNotFoundError, BadZipFile or ValidationError."""
+    """What `write` wrote. Raises FileNotFoundError, BadZipFile, ValidationError or KeyError."""
     with ZipFile(path) as archive:
         card = Card.model_validate_json(archive.read("card.json"))
-        models = {
-            name: boosting.from_texts(json.loads(archive.read(f"{i}.json"))) for i, name in enumerate(card.series)
-        }
-    return card, Trained(card.stage, card.digest, card.until, models)
+        made = {bound.id: _fitted(card.stage, bound, archive, i) for i, bound in enumerate(card.series)}
+    return card, Trained(card.stage, card.digest, card.until, made)
+
+
+def _bound(name: str, fitted: Fitted) -> Bound:
+    lower, upper = fitted.scheme.bounds.lower, fitted.scheme.bounds.upper
+    return Bound(id=name, lower=lower if np.isfinite(lower) else None, upper=upper if np.isfinite(upper) else None)
+
+
+def _fitted(stage: Stage, bound: Bound, archive: ZipFile, i: int) -> Fitted:
+    with np.load(io.BytesIO(archive.read(f"{i}.npz")), allow_pickle=False) as packed:
+        arrays = {k: packed[f"arr_{k}"] for k in range(len(packed.files))}
+    models, blend, condition, tracker = (decoded(t, arrays) for t in json.loads(archive.read(f"{i}.json")))
+    lower = -np.inf if bound.lower is None else bound.lower
+    upper = np.inf if bound.upper is None else bound.upper
+    return Fitted(scheme_of(stage, lower, upper), LEVELS, models, blend, condition, tracker)
 
 
 def keep(folder: Path, trained: Trained, calendar: Calendar) -> None:
@@ -75,5 +107,5 @@ def find(folder: Path, stage: Stage, digest: str) -> Trained | None:
     """The models of `stage` that learnt from the data of `digest`; None where they are missing or damaged."""
     try:
         return read(folder / f"{stage}-{digest}.zip")[1]
-    except (FileNotFoundError, BadZipFile, ValidationError):
+    except (FileNotFoundError, BadZipFile, ValidationError, KeyError):
         return None

@@ -1,11 +1,9 @@
-"""The automatic choice: every model there is, the naive ones first; the blend decides by the past.
-
-`bounded` keeps the physics: no value beyond the bounds of the series, none of the sun while it is dark.
-"""
+"""The automatic choice: every model there is, the naive ones first; the blend decides by the past."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -26,16 +24,19 @@ LEARNT: Mapping[str, Fit] = {"linear": linear, "boosting": boosting, "boosting_c
 LEAD_EDGES: Mapping[Horizon, tuple[int, ...]] = {"day-ahead": (), "intraday": (120,)}
 
 
-def bounded(lower: float, upper: float, dark: str | None = None) -> Callable[[Cases, Array], Array]:
-    """Quantiles inside [lower, upper], and 0 on rows where the feature `dark` is 1."""
+@dataclass(frozen=True)
+class Bounds:
+    """The physics of a series: quantiles inside [lower, upper], and 0 on rows where the feature `dark` is 1."""
 
-    def keep(cases: Cases, quantiles: Array) -> Array:
-        inside = np.clip(quantiles, lower, upper)
-        return np.where(cases.column(dark) > 0, 0.0, inside) if dark is not None else inside
+    lower: float
+    upper: float
+    dark: str | None = None
 
-    return keep
+    def __call__(self, cases: Cases, quantiles: Array) -> Array:
+        inside = np.clip(quantiles, self.lower, self.upper)
+        return np.where(cases.column(self.dark) > 0, 0.0, inside) if self.dark is not None else inside
 
 
 def automatic(horizon: Horizon, lower: float = -np.inf, upper: float = np.inf, dark: str | None = None) -> Scheme:
     """All models, for a series within [lower, upper]."""
-    return Scheme({**NAIVE, **LEARNT}, len(NAIVE), LEAD_EDGES[horizon], bounded(lower, upper, dark))
+    return Scheme({**NAIVE, **LEARNT}, len(NAIVE), LEAD_EDGES[horizon], Bounds(lower, upper, dark))

@@ -1,93 +1,114 @@
-"""Which past forecasts the models learn from.
+"""What the models of the service learn from, and their training.
 
-A training row is one issue time and one lead. Day-ahead rows are mostly issued at the gate (10:00 local) with
-leads up to the end of the next day, the rest at any quarter, because the same models serve the tail of an
-intraday forecast. Intraday rows are issued at any quarter with leads inside the intraday horizon. The draw is
-seeded, so equal data give equal models.
+A day-ahead model is asked at the gate (10:00 local) for the rest of the day and the next one, and at any quarter for
+what lies beyond the intraday horizon; an intraday model at any quarter for the next six hours. So the cases are all
+gates with all their leads, respectively an issue every three hours with all of its leads, and some drawn at any
+quarter; the draw is seeded, so equal data give equal models. Models forecast the last four weeks as a trial, by
+which their blend and calibration are chosen, and learn from everything once more.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
 import numpy as np
 
-from forecasting import lightgbm_quantiles as boosting
 from forecasting.calendar import Calendar, Days, Index
-from forecasting.features import DAY_AHEAD, INTRADAY, build, columns
+from forecasting.cases import Cases
+from forecasting.features import NAMES
+from forecasting.fitted import Fitted, Scheme
+from forecasting.gates import GATE_QUARTER, NEAR_QUARTERS, cases_of
+from forecasting.models.boosting import boosting, boosting_change
+from forecasting.models.linear import linear
 from forecasting.panel import Panel
+from forecasting.rolling import Trials, rolling
+from forecasting.schemes import NAIVE, Bounds
 from vpp.domain.forecast import LEVELS
-from vpp.domain.time import Array
 
 Stage = Literal["day_ahead", "intraday"]
-GATE_QUARTER = 40
-INTRADAY_STEPS = 24
+Progress = Callable[[int, int], None]
 DAY_AHEAD_STEPS = 156
 HISTORY_DAYS = 400
-_FIRST_ISSUE_DAYS = 8
-_ROWS: Mapping[Stage, int] = {"day_ahead": 3200, "intraday": 4000}
+FIRST_ISSUE_DAYS = 8
+MODEL_ROWS = 4000
+_DENSE_DAYS: Mapping[Stage, int] = {"day_ahead": HISTORY_DAYS, "intraday": 84}
+_DENSE_EVERY = 12
+_DRAWN = 4000
 _LEAST_ROWS = 500
-_GATE_SHARE = 0.6
-FEATURES: Mapping[Stage, tuple[str, ...]] = {"day_ahead": DAY_AHEAD, "intraday": INTRADAY}
+_TRIALS = Trials(count=1, days=28)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """Models of one stage by series, the digest of what they learnt from, and until when."""
+    """What each series learnt for one stage, the digest of what it learnt from, and until when."""
 
     stage: Stage
     digest: str
     until: datetime
-    models: Mapping[str, boosting.QuantileModel]
+    fitted: Mapping[str, Fitted]
 
 
-def data_digest(stage: Stage, panel: Panel, calendar: Calendar, trees: int) -> str:
-    """A fingerprint of everything the models of `stage` depend on."""
+def scheme_of(stage: Stage, lower: float, upper: float) -> Scheme:
+    """The naive models, a linear one, and boosters of the value (day-ahead) or of its change (intraday)."""
+    boosted = {"boosting": boosting} if stage == "day_ahead" else {"boosting_change": boosting_change}
+    edges = (NEAR_QUARTERS * 15,) if stage == "day_ahead" else (120,)
+    models = {**NAIVE, "linear": linear, **boosted}
+    return Scheme(models, len(NAIVE), edges, Bounds(lower, upper), most_rows=MODEL_ROWS)
+
+
+def data_digest(stage: Stage, panel: Panel, calendar: Calendar) -> str:
+    """A fingerprint of everything that what is learnt for `stage` depends on."""
     place = (calendar.zone, calendar.latitude, calendar.longitude)
-    text = repr((stage, place, trees, FEATURES[stage], _ROWS[stage], LEVELS, panel.digest()))
+    names = tuple(scheme_of(stage, 0.0, 1.0).models)
+    text = repr((stage, place, names, NAMES, MODEL_ROWS, LEVELS, panel.digest()))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def draw_rows(stage: Stage, days: Days, n: int) -> tuple[Index, Index]:
-    """Issue columns and leads (R,) of the training rows over `n` known columns."""
+def training_rows(stage: Stage, days: Days, n: int) -> tuple[Index, Index]:
+    """Issue and target columns (R,) of the cases over `n` known columns, in order of issue."""
     rng = np.random.default_rng(n)
-    rows, first = _ROWS[stage], _FIRST_ISSUE_DAYS * 96
-    issue = rng.integers(first, n, rows)
-    if stage == "day_ahead":
-        gates = first + np.flatnonzero(days.of_day[first:n] == GATE_QUARTER)
-        at_gate = rng.random(rows) < _GATE_SHARE
-        issue = np.where(at_gate, rng.choice(gates, rows), issue) if len(gates) else issue
-    lead = rng.integers(0, DAY_AHEAD_STEPS if stage == "day_ahead" else INTRADAY_STEPS, rows)
+    first, longest = FIRST_ISSUE_DAYS * 96, DAY_AHEAD_STEPS if stage == "day_ahead" else NEAR_QUARTERS
+    quarters = np.arange(max(first, n - _DENSE_DAYS[stage] * 96), n)
+    dense = days.of_day[quarters] == GATE_QUARTER if stage == "day_ahead" else days.of_day[quarters] % _DENSE_EVERY == 0
+    gates, leads = quarters[dense], np.arange(longest)
+    issue = np.concatenate([np.repeat(gates, longest), rng.integers(first, n, _DRAWN)])
+    lead = np.concatenate([np.tile(leads, len(gates)), rng.integers(0, longest, _DRAWN)])
     inside = issue + lead < n
-    return issue[inside], lead[inside]
+    order = np.argsort(issue[inside], kind="stable")
+    return issue[inside][order], (issue + lead)[inside][order]
 
 
-def training_sets(stage: Stage, panel: Panel, days: Days) -> dict[str, boosting.TrainingSet]:
-    """Features and targets of every series that has enough of both."""
-    if panel.n < (_FIRST_ISSUE_DAYS + 6) * 96:
-        return {}
-    issue, lead = draw_rows(stage, days, panel.n)
-    target, use = issue + lead, columns(FEATURES[stage])
-    sets: dict[str, boosting.TrainingSet] = {}
-    for i, name in enumerate(panel.ids):
-        one = panel.select([i])
-        rows = build(one, days, target, one.known_at(issue), lead)
-        y: Array = np.where(np.isfinite(rows.seasonal[0]), one.values[0, target], np.nan)
-        data = boosting.TrainingSet(rows.x[0][:, use], y)
-        if data.usable >= _LEAST_ROWS:
-            sets[name] = data
-    return sets
+def train_series(stage: Stage, panel: Panel, days: Days) -> Fitted | None:
+    """What the one series of `panel` teaches; None where it knows too little."""
+    if panel.n < (FIRST_ISSUE_DAYS + 6) * 96:
+        return None
+    issue, target = training_rows(stage, days, panel.n)
+    cases = cases_of(panel, days, issue, target, 1)
+    now = int(panel.first + panel.n) * 15
+    if np.isfinite(cases.learnable(now).y).sum() < _LEAST_ROWS:
+        return None
+    scheme = scheme_of(stage, float(panel.lower[0]), float(panel.upper[0]))
+    return rolling(cases, [now], scheme, LEVELS, _TRIALS).fitted
 
 
 def train_stage(
-    stage: Stage, panel: Panel, until: datetime, calendar: Calendar,
-    *, trees: int, workers: int, progress: boosting.Progress | None,
+    stage: Stage, panel: Panel, until: datetime, calendar: Calendar, *, workers: int, progress: Progress | None,
 ) -> Trained:  # fmt: skip
-    """Models of `stage` from what `panel` holds, known at `until`."""
-    sets = training_sets(stage, panel, calendar.days(panel.first, panel.n))
-    models = boosting.train_many(sets, LEVELS, trees=trees, workers=workers, progress=progress)
-    return Trained(stage, data_digest(stage, panel, calendar, trees), until, models)
+    """Fit every series of `panel`, known at `until`, on `workers` threads; `progress(done, of)` after each."""
+    days = calendar.days(panel.first, panel.n)
+    made: dict[str, Fitted | None] = {}
+    with ThreadPoolExecutor(workers) as pool:
+        running = {
+            pool.submit(train_series, stage, panel.select([i]), days): name for i, name in enumerate(panel.ids)
+        }  # fmt: skip
+        for done, future in enumerate(as_completed(running), start=1):
+            made[running[future]] = future.result()
+            if progress is not None:
+                progress(done, len(running))
+    fitted = {name: f for name in panel.ids if (f := made[name]) is not None}
+    return Trained(stage, data_digest(stage, panel, calendar), until, fitted)
