@@ -27,9 +27,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
+from dispatch.heuristics import answers_of
 from dispatch.parts import Part, alone, reduced_cost
-from dispatch.problem import Ints, Problem
-from dispatch.solvers.highs_door import BASIC, LOWER, Basis, Living, solve_alone
+from dispatch.problem import Problem
+from dispatch.solvers.highs_door import BASIC, LOWER, Basis, Living
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
@@ -57,7 +58,8 @@ def hull_bound(
     """The bound sought from `prices` (rows,) on until it is `needed`; `known` (columns,) is a feasible plan, `basis`
     that of its LP.
 
-    The parts' answers may miss `abs_gap` in sum, in money, or half of what the mixture's optimum has to spare. What does not come in time leaves the bound lower.
+    The parts' answers may miss `abs_gap` in sum, in money, or half of what the mixture's optimum has to spare.
+    What does not come in time leaves the bound lower.
     """
     began = time.perf_counter()
     master, best = _Master(problem, parts, prices, known, basis), Hull(-INF, prices, known)
@@ -79,7 +81,9 @@ def hull_bound(
 class _Master:
     """The living mixture; schedules of part k are `schedules[k]`, in the order in which their weights were added."""
 
-    def __init__(self, problem: Problem, parts: Sequence[Part], prices: Array, known: Array, basis: Basis | None) -> None:
+    def __init__(
+        self, problem: Problem, parts: Sequence[Part], prices: Array, known: Array, basis: Basis | None
+    ) -> None:  # fmt: skip
         self.problem, self.parts, self.known = problem, parts, known
         self.schedules: list[list[Array]] = [[] for _ in parts]
         self.weights: list[tuple[int, int]] = []
@@ -140,21 +144,23 @@ class _Master:
 
     def answer(self, prices: Array, weight: Array, abs_gap: float, deadline_s: float) -> float:
         """What the parts' answers to `prices` add to the mixture's optimum; they join it. Raises NotSolved."""
-        began, gain, found = time.perf_counter(), 0.0, []
-        reduced = reduced_cost(self.problem, prices)
-        effort = np.array([float(self.problem.integer[p.columns].sum()) ** 3 for p in self.parts])
-        for k, part in enumerate(self.parts):
-            own = alone(self.problem, part, reduced, prices)
-            start = min(self.schedules[k], key=lambda v: float(own.cost @ v))
-            share, left = abs_gap * float(effort[k] / effort.sum()), deadline_s - (time.perf_counter() - began)
-            answer = solve_alone(own, left, abs_gap=share, start=start, presolve=False)
-            gain += answer.bound - float(weight[k])
-            found.append((k, answer.x))
+        reduced, known = reduced_cost(self.problem, prices), self.known.copy()
+        for part, schedules in zip(self.parts, self.schedules, strict=True):
+            cost = alone(self.problem, part, reduced, prices).cost
+            known[part.columns] = min(schedules, key=lambda v: float(cost @ v))
+        gain, found, number = -float(weight.sum()), [], {id(p): k for k, p in enumerate(self.parts)}
+        for part, _, answer in answers_of(
+            self.problem, self.parts, prices, deadline_s, abs_gap, known, presolve=False
+        ):  # fmt: skip
+            if answer is None:
+                raise NotSolved("late: a part gave no answer")
+            gain += answer.bound
+            found.append((number[id(part)], answer.x))
         self._add(found)
         return gain
 
     def move(self, prices: Array | None) -> None:
-        """The box around other prices (rows,), twice as wide where they were at its edge, half as wide where there are none."""
+        """The box around other prices (rows,), wider where they were at its edge; half as wide where there are none."""
         if prices is None:
             self.width *= HALF
         else:
