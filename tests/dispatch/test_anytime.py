@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from dispatch import heuristics, hull, secure
+from dispatch import heuristics, secure
 from dispatch.problem import Problem, assemble, check_solution
 from dispatch.products.energy import bid_energy
 from dispatch.secure import secure_plan
@@ -59,7 +59,6 @@ def test_without_any_mip_the_plan_comes_from_our_own_heuristics(optimum: float) 
 @pytest.mark.usefixtures("no_mip")
 def test_where_every_part_is_late_too_the_known_commitment_is_the_plan(monkeypatch: Patch, optimum: float) -> None:
     monkeypatch.setattr(heuristics, "solve_alone", late)
-    monkeypatch.setattr(hull, "solve_alone", late)
     where = exposure([2] * 4, np.zeros((8, 3)))
     spread = {m: np.roll(HINT[m], 2 * k) for k, m in enumerate(MILLS)}
     found = secure_plan(coupled(), NET, where, deadline_s=30, rel_gap=0.0, hint=spread)
@@ -73,7 +72,6 @@ def test_where_every_part_is_late_too_the_known_commitment_is_the_plan(monkeypat
 @pytest.mark.usefixtures("no_mip")
 def test_a_fallback_is_the_plan_where_nothing_better_was_in_time(monkeypatch: Patch, optimum: float) -> None:
     monkeypatch.setattr(heuristics, "solve_alone", late)
-    monkeypatch.setattr(hull, "solve_alone", late)
     spread = {m: np.roll(HINT[m], 2 * k) for k, m in enumerate(MILLS)}
     where = exposure([2] * 4, np.zeros((8, 3)))
     found = secure_plan(coupled(), NET, where, deadline_s=30, rel_gap=0.0, fallback=spread)
