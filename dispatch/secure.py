@@ -5,10 +5,12 @@ responses to the relaxation's prices and then to the plan's own, guided rounding
 near the relaxation and the incumbent, the whole MIP; the first plan within `rel_gap` of the bound ends the
 search. Each commitment becomes a plan by an LP with its integers fixed, which repairs what the AC check finds
 by further cuts. So cuts settle while the gap is still wide, and the dear steps, which close it, know them
-all. Where a good plan was early (a tenth of the deadline), one more round of responses may improve it. A roll
-asks its parts only for the bound that its best plan still lacks.
+all. Where a good plan was early (a tenth of the deadline), one more round of responses may improve it. Each
+plan asks the parts' convex hulls for the bound it still lacks (see `hull`); one too dear for it is followed by
+the schedules that weigh most there. A roll begins at the last plan and prices: where these certify it, it needs
+no relaxation.
 
-The bound is the best of the relaxation's, the Lagrangian one of the best responses and the MIP's. At the
+The bound is the best of the relaxation's, the Lagrangian one of the best responses, the hulls' and the MIP's. At the
 deadline the best plan known is returned with it: fewest limits exceeded first, then least cost. The plan
 that exceeds a limit nothing of ours can keep is the one that exceeds least; its status is "violated".
 

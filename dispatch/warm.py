@@ -1,4 +1,4 @@
-"""What one roll leaves for the next: cuts, a basis and a commitment, moved to the next grid.
+"""What one roll leaves for the next: cuts, a basis, prices and a commitment, moved to the next grid.
 
 Columns and rows keep their block, label and asset; a step takes what the last roll had at its start, a
 step past the last roll's end what it had last. The next roll begins at this basis, tries this
