@@ -210,7 +210,8 @@ class AcNetwork:
         lead = follow(state, engine_of, s[:steps], position)
         if len(s) == steps:
             return lead
-        rest = settle(state, engine_of, s[steps:], np.tile(lead.taps, (len(s) // steps - 1, 1)))
+        taps, near = (np.tile(values, (len(s) // steps - 1, 1)) for values in (lead.taps, lead.v))
+        rest = settle(state, engine_of, s[steps:], taps, near)
         return Solved(
             np.concatenate([lead.v, rest.v]), np.concatenate([lead.taps, rest.taps]),
             np.concatenate([lead.converged, rest.converged]),
