@@ -208,8 +208,8 @@ class Reference:
     While taps and switching stand still a step starts from the result of the last one and renews
     only the injections (`recycle`). A change of taps, a failure, and a result so low that it may be
     the second root of the power flow equations start from the tables and a DC power flow again. Closed
-    switches of lines and transformers change no flow; they are left out, for the currents pandapower would report of
-    each cost a tenth of its time.
+    switches of lines and transformers change no flow; they are left out, and with them a tenth of
+    pandapower's Python calls.
     """
 
     def __init__(self, pickled_net: bytes) -> None:
