@@ -5,8 +5,8 @@ batteries, one in a hundred is a gas engine, the rest are on/off processes; 96 q
 connection limit at what the processes take when all run, which binds where batteries charge beside them. A
 first plan is made; its first quarter is executed; a quarter later the states are those it led to, and
 prices, shipments and heat are forecast anew (2 % noise on each hour). That problem is planned twice: cold,
-until it certifies `--gap` or `--deadline` is over, and with what the first plan left (`Warm`), its basis
-and its commitment, until it certifies the gap the cold run ended with. Both times include the build. The
+until it certifies `--gap` or `--deadline` is over, and with what the first plan left (`Warm`), its basis,
+its prices and its commitment, until it certifies the gap the cold run ended with. Both times include the build. The
 reading is `same_certified_gap` where the cold run certified `--gap`, else `cold_gap_at_deadline`.
 """
 

@@ -15,7 +15,7 @@ x in [lower, upper], the objective is the sum of cost * x + offset, and money sp
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Protocol
 
@@ -60,7 +60,8 @@ class Columns:
 class Rows:
     """Labelled constraints; `own` is (m, block columns), `injection` (m, N*T) or None; `names` label single rows.
 
-    `across[block]` is (m, columns of that block), a block stacked before this one or beside it.
+    `across[block]` is (m, columns of that block), a block stacked before this one or beside it. A stacked problem
+    keeps its blocks' rows without the matrices that it holds itself; `stacked` is then their number.
     """
 
     label: str
@@ -70,13 +71,16 @@ class Rows:
     injection: sp.csr_array | None = None
     names: tuple[str, ...] = ()
     across: Mapping[str, sp.csr_array] = field(default_factory=dict)
+    stacked: int | None = None
 
     @property
     def size(self) -> int:
         matrix = self.own if self.own is not None else self.injection
-        if matrix is None:
+        if matrix is not None:
+            return int(matrix.shape[0])
+        if self.stacked is None:
             raise ValueError(f"rows {self.label} have no matrix")
-        return int(matrix.shape[0])
+        return self.stacked
 
 
 Trajectories = Mapping[str, Array]
@@ -127,6 +131,26 @@ class Block:
     hinted: Callable[[Mapping[str, Array]], Array | None] | None = None
     """The block's columns with the integers at known commitments (T,) by asset, None where they do not say; needed
     where the integers are not one commitment per asset and step."""
+
+
+def lean(blocks: Iterable[Block], by_column: Sequence[Array], by_row: Sequence[Array]) -> list[Block]:
+    """`blocks` whose numbers are views of the stacked `by_column` (cost, lower, upper) and `by_row` (lower, upper).
+
+    The matrices of their rows other than `injection` are left out: they lie in the stacked matrix.
+    """
+    found, column, row = [], 0, 0
+    for block in blocks:
+        columns, rows = [], []
+        for group in block.columns:
+            cost, lower, upper = (values[column : column + group.size] for values in by_column)
+            columns.append(replace(group, cost=cost, lower=lower, upper=upper))
+            column += group.size
+        for band in block.rows:
+            lower, upper = (values[row : row + band.size] for values in by_row)
+            rows.append(replace(band, lower=lower, upper=upper, own=None, across={}, stacked=band.size))
+            row += band.size
+        found.append(replace(block, columns=tuple(columns), rows=tuple(rows)))
+    return found
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,7 @@
 Best responses: every part that integers hold together (a silo with its mills, an engine with its heat)
 answers the relaxation's prices alone, to optimality; all answers together are a commitment, and what they
 gain over the relaxation raises the certified bound (see `parts`). A part whose relaxed values are integral
-already has given its answer. Where a plan of the last roll is known and only its bound is missing, the parts are
-asked for no more than it needs. Asked again at prices that lean towards those of the plan this gave, the parts
+already has given its answer. Asked again at prices that lean towards those of the plan this gave, the parts
 see what their answers did to what they share, and often find a cheaper plan together.
 Balance: where the answers together pass a limit that assets share, or leave one unused that has a price, they
 are given anew one after the other, each at prices moved by what is passed or left.
@@ -39,7 +38,6 @@ from vpp.domain.time import Array
 LEAST_S, SEVERAL = 0.02, 4.0
 ROUNDING_GAP = 0.05
 OWN_PRICES = 0.1
-SPENT_SPARE = 0.5
 SWEEPS, STEP = 2, 0.25
 SMALL = 1e-6
 
@@ -62,42 +60,13 @@ def best_responses(
     """
     asked = [p for p in parts if not is_integral(problem, p, relaxed.x)]
     x, gain = relaxed.x.copy(), 0.0
-    for part, own, answer in _answers(problem, asked, _prices(relaxed), deadline_s, abs_gap, known):
+    for part, own, answer in answers_of(problem, asked, _prices(relaxed), deadline_s, abs_gap, known):
         if answer is not None:
             x[part.columns] = answer.x
             gain += max(0.0, answer.bound - float(own.cost @ relaxed.x[part.columns]))
         elif known is not None:
             x[part.columns] = known[part.columns]
     return Responses(x, gain)
-
-
-def certified_gain(
-    problem: Problem, parts: Sequence[Part], relaxed: Raw, known: Array, needed: float, deadline_s: float
-) -> float:
-    """By how much the parts' answers raise the relaxation's bound, sought only until it is `needed`, in money.
-
-    `known` (columns,) is a feasible plan. A part can raise the bound by at most what `known` pays for it above
-    the relaxed point, so what all can raise beyond `needed` is the gap they may keep, shared by what each can
-    raise; half of it is kept back for answers cheaper than `known`. Each begins at `known`, the one that can
-    raise most first. Ends where the gap is used up: then `known` is too dear to be certified at these prices, and
-    what was found is still a valid gain.
-    Raises ValueError for a relaxation without duals.
-    """
-    began, prices, gain = time.perf_counter(), _prices(relaxed), 0.0
-    reduced = reduced_cost(problem, prices)
-    asked = [(p, alone(problem, p, reduced, prices)) for p in parts if not is_integral(problem, p, relaxed.x)]
-    most = np.array([max(0.0, float(own.cost @ (known - relaxed.x)[p.columns])) for p, own in asked])
-    for number, k in enumerate(order := np.argsort(-most, kind="stable")):
-        can_raise, left = float(most[order[number:]].sum()), deadline_s - (time.perf_counter() - began)
-        spare = gain + can_raise - needed
-        if gain >= needed or spare <= 0.0 or left <= 0:
-            break
-        (part, own), share = asked[k], SPENT_SPARE * spare * float(most[k]) / can_raise
-        with suppress(NotSolved):
-            time_s, start = _share(left, len(order) - number), known[part.columns]
-            answer = solve_alone(own, time_s, abs_gap=share, start=start, presolve=False)
-            gain += max(0.0, answer.bound - float(own.cost @ relaxed.x[part.columns]))
-    return gain
 
 
 def repriced_responses(
@@ -110,7 +79,7 @@ def repriced_responses(
     prices = (1.0 - OWN_PRICES) * _prices(relaxed)
     prices[: len(_prices(plan))] += OWN_PRICES * _prices(plan)
     x = np.concatenate([plan.x, np.zeros(problem.columns - len(plan.x))])
-    for part, _, answer in _answers(problem, parts, prices, deadline_s, abs_gap, None):
+    for part, _, answer in answers_of(problem, parts, prices, deadline_s, abs_gap, None):
         if answer is not None:
             x[part.columns] = answer.x
     return x
@@ -171,9 +140,10 @@ def _prices(raw: Raw) -> Array:
     return raw.row_duals
 
 
-def _answers(
-    problem: Problem, asked: Sequence[Part], prices: Array, deadline_s: float, abs_gap: float, known: Array | None
-) -> Iterator[tuple[Part, Problem, Raw | None]]:
+def answers_of(
+    problem: Problem, asked: Sequence[Part], prices: Array, deadline_s: float, abs_gap: float, known: Array | None,
+    *, presolve: bool = True,
+) -> Iterator[tuple[Part, Problem, Raw | None]]:  # fmt: skip
     """Each part, small ones first, its problem at `prices`, and its answer, None where none was found in time.
 
     Effort grows fast with size, so the gap is shared by the cube of the number of integers; what a part
@@ -188,7 +158,7 @@ def _answers(
         own = alone(problem, part, reduced, prices)
         try:
             share = allowed * weight[number] / weight[number:].sum()
-            answer = solve_alone(own, left, abs_gap=share, start=_of(part, known))
+            answer = solve_alone(own, left, abs_gap=share, start=_of(part, known), presolve=presolve)
         except NotSolved:
             yield part, own, None
         else:

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from dispatch.block import AssetResult, Block, Columns, Rows
+from dispatch.block import AssetResult, Block, Columns, Rows, lean
 from dispatch.sparse import at_each_step, beside, csr, pile
 from vpp.domain.errors import DataGap, NotSolved
 from vpp.domain.schedule import Schedule
@@ -38,7 +38,8 @@ class Infeasible(NotSolved):
 class Problem:
     """The stacked problem; block b's columns begin at column_start[b], its rows at row_start[b].
 
-    `extra` are the rows of no block, each with the number of its first row.
+    The numbers of a block's columns and rows are views of the stacked ones (`lean`), so that a large problem is in
+    memory once. `extra` are the rows of no block, each with the number of its first row.
     """
 
     grid: TimeGrid
@@ -125,7 +126,7 @@ def _grow(problem: Problem, blocks: Sequence[Block], extra: Sequence[Rows]) -> P
     bands, row_lower, row_upper = _rows(placed, power, power_offset, columns, named)
     return replace(
         problem,
-        blocks=(*problem.blocks, *blocks),
+        blocks=(*problem.blocks, *lean(blocks, (cost, lower, upper), (row_lower, row_upper))),
         cost=_below(problem.cost, cost),
         lower=_below(problem.lower, lower),
         upper=_below(problem.upper, upper),
@@ -235,6 +236,8 @@ def _rows(
         name, here = f"{block.name if block else 'extra'}/{rows.label}", slice(first_row, first_row + rows.size)
         lower[here], upper[here] = (_known(name, np.asarray(b, dtype=float)) for b in (rows.lower, rows.upper))
         _order(name, lower[here], upper[here])
+        if rows.stacked is not None:
+            raise ValueError(f"{name}: belongs to a stacked problem, its matrices lie in the problem")
         band, apart = rows.own, block is not None and block.power is None
         for other, part in rows.across.items():
             if part.shape[0] != rows.size:

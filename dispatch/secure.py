@@ -5,10 +5,12 @@ responses to the relaxation's prices and then to the plan's own, guided rounding
 near the relaxation and the incumbent, the whole MIP; the first plan within `rel_gap` of the bound ends the
 search. Each commitment becomes a plan by an LP with its integers fixed, which repairs what the AC check finds
 by further cuts. So cuts settle while the gap is still wide, and the dear steps, which close it, know them
-all. Where a good plan was early (a tenth of the deadline), one more round of responses may improve it. A roll
-asks its parts only for the bound that its best plan still lacks.
+all. Where a good plan was early (a tenth of the deadline), one more round of responses may improve it. Each
+plan asks the parts' convex hulls for the bound it still lacks (see `hull`); one too dear for it is followed by
+the schedules that weigh most there. A roll begins at the last plan and prices: where these certify it, it needs
+no relaxation.
 
-The bound is the best of the relaxation's, the Lagrangian one of the best responses and the MIP's. At the
+The bound is the best of the relaxation's, the Lagrangian one of the best responses, the hulls' and the MIP's. At the
 deadline the best plan known is returned with it: fewest limits exceeded first, then least cost. The plan
 that exceeds a limit nothing of ours can keep is the one that exceeds least; its status is "violated".
 
@@ -31,15 +33,15 @@ from dispatch.exposure import Case, Exposure, Scenarios, bus_injection
 from dispatch.heuristics import (
     balanced_responses,
     best_responses,
-    certified_gain,
     guided_rounding,
     known_integers,
     repriced_responses,
 )  # fmt: skip
+from dispatch.hull import hull_bound
 from dispatch.parts import Part, integer_parts
 from dispatch.problem import Problem, cost_terms, read_schedule
 from dispatch.solvers.highs_door import Basis, Raw
-from dispatch.warm import Warm, basis_on, cuts_on, plan_basis_on, plan_on
+from dispatch.warm import Warm, basis_on, cuts_on, plan_basis_on, plan_on, prices_on
 from vpp.domain.errors import NotSolved
 from vpp.domain.network import Cut, Network
 from vpp.domain.schedule import Solution
@@ -52,7 +54,7 @@ __all__ = [
 
 SHORT_SHARE, SETTLE_SHARE = 0.1, 0.4
 RESPOND_SHARE, ROUND_SHARE, NEAR_SHARE, WHOLE_SHARE = 0.5, 0.3, 0.4, 0.7
-PART_OF_GAP, TIGHT_GAP = 0.5, 5e-3
+PART_OF_GAP, TIGHT_GAP, PART_OF_ALLOWED = 0.5, 5e-3, 0.1
 POLISH_SHARE, FINISHED = 0.1, 0.1
 GRACE_S = 1.0
 Propose = Callable[[], Array | None]
@@ -73,11 +75,12 @@ class Secured:
     plan_basis: Basis | None = None
     tight: tuple[Cut, ...] = ()
     cases: tuple[str, ...] = ("expected",)
+    prices: Array | None = None
 
     @property
     def warm(self) -> Warm:
         """What the next roll may begin with."""
-        return Warm(self.problem, self.x, self.basis, self.tight, self.cases, self.plan_basis)
+        return Warm(self.problem, self.x, self.basis, self.tight, self.cases, self.plan_basis, self.prices)
 
 
 def solve_secure(
@@ -131,6 +134,8 @@ class _Search:
     answers: Array | None = None
     certified: Checked | None = None
     plan_basis: Basis | None = None
+    prices: Array | None = None
+    violations_first: int | None = None
 
     def run(self, seed_cuts: Sequence[Cut]) -> Secured:
         cutting = self.cutting
@@ -140,16 +145,28 @@ class _Search:
             basis = basis_on(self.warm, cutting.grown) if self.warm else None
             if basis is not None:
                 cutting.living.begin_at(basis)
-        point = cutting.check(self._lp())
-        if self.left_s < (1 - SHORT_SHARE) * self.deadline_s and cutting.problem.integer.any():
-            self._attempt(self._rolled if self.warm else self._hinted if self.hint else self._fallen_back)
+        if self.warm and cutting.problem.integer.any():
+            self._attempt(self._rolled)
+            if self.warm.prices is not None:
+                self._attempt(self._certify)
+            if self._done:
+                return self._secured(basis)
+        point = self._checked(self._lp())
+        if self.left_s < (1 - SHORT_SHARE) * self.deadline_s and cutting.problem.integer.any() and not self.best:
+            self._attempt(self._hinted if self.hint else self._fallen_back)
         relaxed = self._settled(point)
         basis = cutting.living.basis()
         if cutting.problem.integer.any():
             self._commit()
         else:
             self.best = relaxed
-        return self._secured(len(point.violations), basis)
+        return self._secured(basis)
+
+    def _checked(self, raw: Raw) -> Checked:
+        point = self.cutting.check(raw)
+        if self.violations_first is None:
+            self.violations_first = len(point.violations)
+        return point
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -211,7 +228,6 @@ class _Search:
 
     def _proposals(self) -> Iterator[Propose]:
         """Where the next commitment may come from. Each knows the cuts found by those before it."""
-        yield self._rolled
         yield self._hinted
         yield self._certify
         yield self._respond
@@ -246,19 +262,33 @@ class _Search:
     def _fallen_back(self) -> Array | None:
         return known_integers(self.cutting.problem, self.fallback) if self.fallback else None
 
-    def _certify(self) -> None:
-        """In a roll, raises the bound towards what the best plan needs, once for each plan; proposes none."""
-        if self.warm is None or self.best is None or not self.best.settled or self.best is self.certified:
-            return
-        self.certified = self.best
-        relaxed, known = self._fresh(), self.cutting.padded(self.best.raw.x)
-        objective = self.best.raw.objective
-        needed = objective - self.rel_gap * max(1.0, abs(objective)) - relaxed.objective
+    def _certify(self) -> Array | None:
+        """Raises the bound towards what the best plan needs, once for each plan; proposes what weighs most where the
+        plan is too dear for it.
+        """
+        best = self.best
+        if best is None or not best.settled or best is self.certified or not self.parts:
+            return None
+        self.certified, objective = best, best.raw.objective
+        allowed = self.rel_gap * max(1.0, abs(objective))
         with self.cutting.timed("solve"):
-            gain = certified_gain(
-                self.cutting.grown, self.parts, relaxed, known, needed, RESPOND_SHARE * self.left_s
+            hull = hull_bound(
+                self.cutting.grown, self.parts, self._prices(), self.cutting.padded(best.raw.x), objective - allowed,
+                PART_OF_ALLOWED * allowed, RESPOND_SHARE * self.left_s, self.plan_basis,
             )  # fmt: skip
-        self.bound = max(self.bound, relaxed.objective + gain)
+        self.bound = max(self.bound, hull.bound)
+        self.prices = hull.prices
+        return None if self._done else hull.x
+
+    def _prices(self) -> Array:
+        """The best prices known, on today's rows."""
+        grown = self.cutting.grown
+        if self.prices is None and self.warm is not None:
+            self.prices = prices_on(self.warm, grown)
+        if self.prices is None:
+            self.prices = self._fresh().row_duals
+        assert self.prices is not None
+        return np.concatenate([self.prices, np.zeros(grown.rows - len(self.prices))])
 
     def _respond(self) -> Array:
         relaxed = self._fresh()
@@ -333,7 +363,7 @@ class _Search:
             with self.cutting.timed("solve"):
                 raw = self.cutting.living.solve_fixed(x, max(self.left_s, GRACE_S if self.best is None else 0.0))
             basis, exceeds = self.cutting.living.basis(), self.cutting.exceeded(raw.x).any()
-            point = self.cutting.check(raw)
+            point = self._checked(raw)
             cut = bool(point.violations) and self.left_s > 0 and self.cutting.cut(point)
             point = replace(point, settled=not cut)
             if self.best is None or point.rank < self.best.rank:
@@ -344,7 +374,7 @@ class _Search:
     def _gap(self, objective: float) -> float:
         return (objective - min(self.bound, objective)) / max(1.0, abs(objective))
 
-    def _secured(self, violations_first: int, basis: Basis | None) -> Secured:
+    def _secured(self, basis: Basis | None) -> Secured:
         assert self.best is not None
         raw, cutting, grown = self.best.raw, self.cutting, self.cutting.grown
         tan_phi = cutting.exposure.tan_phi if cutting.exposure else np.zeros(len(grown.asset_ids))
@@ -356,8 +386,11 @@ class _Search:
         wall = {name: cutting.wall_s.get(name, 0.0) for name in ("build", "solve", "ac")}
         solution = Solution(
             read_schedule(grown, x, duals, tan_phi), raw.objective, min(self.bound, raw.objective), status,
-            cost_terms(grown, x), cutting.rounds, violations_first, wall,
+            cost_terms(grown, x), cutting.rounds, self.violations_first or 0, wall,
         )  # fmt: skip
         tight, pool = cutting.tight(self.best), cutting.pool
         told = duals if cutting.groups is None else None
-        return Secured(solution, grown, x, tuple(pool.cuts), told, basis, self.plan_basis, tight, tuple(pool.names))
+        return Secured(
+            solution, grown, x, tuple(pool.cuts), told, basis, self.plan_basis, tight, tuple(pool.names),
+            self.prices,
+        )  # fmt: skip

@@ -1,4 +1,4 @@
-"""What one roll leaves for the next: cuts, a basis and a commitment, moved to the next grid.
+"""What one roll leaves for the next: cuts, a basis, prices and a commitment, moved to the next grid.
 
 Columns and rows keep their block, label and asset; a step takes what the last roll had at its start, a
 step past the last roll's end what it had last. The next roll begins at this basis, tries this
@@ -26,8 +26,8 @@ Span = tuple[str, str, tuple[str, ...], int, int]
 
 @dataclass(frozen=True)
 class Warm:
-    """The last roll's problem with its plan `x` (columns,), the bases of its relaxation and of its plan, and the
-    cuts that mattered; a cut's case is counted in `cases`.
+    """The last roll's problem with its plan `x` (columns,), the bases of its relaxation and of its plan, the
+    cuts that mattered, a cut's case counted in `cases`, and the `prices` (rows,) of its best bound.
     """
 
     problem: Problem
@@ -36,6 +36,7 @@ class Warm:
     cuts: tuple[Cut, ...]
     cases: tuple[str, ...]
     plan_basis: Basis | None = None
+    prices: Array | None = None
 
 
 def cuts_on(warm: Warm, grid: TimeGrid, cases: Sequence[str]) -> list[Cut]:
@@ -58,6 +59,15 @@ def plan_on(warm: Warm, problem: Problem) -> Array | None:
     x = np.where(source >= 0, warm.x[np.maximum(source, 0)], 0.0)
     x[problem.integer] = np.round(x[problem.integer])
     return np.clip(x, problem.lower, problem.upper)
+
+
+def prices_on(warm: Warm, problem: Problem) -> Array | None:
+    """The prices (rows,) on today's rows; new ones have none."""
+    if warm.prices is None:
+        return None
+    source = _moved(warm.problem, problem, "rows")
+    known = (source >= 0) & (source < len(warm.prices))
+    return np.where(known, warm.prices[np.where(known, source, 0)], 0.0)
 
 
 def basis_on(warm: Warm, problem: Problem) -> Basis | None:
@@ -127,6 +137,9 @@ def _spans(problem: Problem, what: str) -> Iterator[Span]:
                 yield block.name, group.label, block.assets, start, group.size
         else:
             yield from _row_spans(block, row)
+    if what == "rows":
+        for row, rows in problem.extra:
+            yield "", rows.label, (), row, rows.size
 
 
 def _row_spans(block: Block, row: int) -> Iterator[Span]:

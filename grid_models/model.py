@@ -211,7 +211,8 @@ class AcNetwork:
         lead = follow(state, engine_of, s[:steps], position)
         if len(s) == steps:
             return lead
-        rest = settle(state, engine_of, s[steps:], np.tile(lead.taps, (len(s) // steps - 1, 1)))
+        others = len(s) // steps - 1, 1
+        rest = settle(state, engine_of, s[steps:], np.tile(lead.taps, others), np.tile(lead.v, others))
         return Solved(
             np.concatenate([lead.v, rest.v]), np.concatenate([lead.taps, rest.taps]),
             np.concatenate([lead.converged, rest.converged]),

@@ -207,7 +207,9 @@ class Reference:
 
     While taps and switching stand still a step starts from the result of the last one and renews
     only the injections (`recycle`). A change of taps, a failure, and a result so low that it may be
-    the second root of the power flow equations start from the tables and a DC power flow again.
+    the second root of the power flow equations start from the tables and a DC power flow again. Closed
+    switches of lines and transformers change no flow; they are left out, and with them a tenth of
+    pandapower's Python calls.
     """
 
     def __init__(self, pickled_net: bytes) -> None:
@@ -227,6 +229,7 @@ class Reference:
             net.line.loc[list(lines_out), "in_service"] = False
             for number, closed in switches:
                 net.switch.loc[number, "closed"] = closed
+            net.switch = net.switch[(net.switch.et == "b") | ~net.switch.closed.astype(bool)]
             self._states[key] = net
         return self._states[key]
 

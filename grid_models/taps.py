@@ -55,9 +55,12 @@ def solve_at(engine_of: EngineOf, s: Complex, taps: Ints, start: Complex | None 
     return Solved(v, taps.copy(), converged)
 
 
-def settle(state: State, engine_of: EngineOf, s: Complex, taps: Ints) -> Solved:
-    """Independent cases (K,n), each from its own positions; only those outside the dead band move."""
-    solved = solve_at(engine_of, s, taps)
+def settle(state: State, engine_of: EngineOf, s: Complex, taps: Ints, start: Complex | None = None) -> Solved:
+    """Independent cases (K,n), each from its own positions; only those outside the dead band move.
+
+    `start` (K,n) are voltages near the solutions, NaN where none is known; without them no load is assumed.
+    """
+    solved = solve_at(engine_of, s, taps, start)
     t = state.tables.trafos
     rows = np.arange(len(s))
     for _ in range(_most_moves(t.tap_min, t.tap_max)):

@@ -120,11 +120,9 @@ def columns(
 ) -> tuple[Columns, Columns, Columns]:
     """Groups `on`, `start`, `stop`, each (n,T); `start_cost_eur` (n,1) a start, `on_cost_eur` broadcasts to (n,T)."""
     lower, upper = (m.known == 1) * m.count, (m.known != 0) * m.count
-    most = np.broadcast_to(m.count, m.shape).ravel()
-    on_cost = np.broadcast_to(on_cost_eur, m.shape).ravel()
-    start_cost = np.broadcast_to(start_cost_eur, m.shape).ravel()
+    most, on_cost, start_cost = (np.broadcast_to(values, m.shape) for values in (m.count, on_cost_eur, start_cost_eur))
     return (
-        Columns("on", m.shape, lower.ravel(), upper.ravel(), on_cost, integer=bool((m.known < 0).any()), term=on_term),
+        Columns("on", m.shape, lower, upper, on_cost, integer=bool((m.known < 0).any()), term=on_term),
         Columns("start", m.shape, 0.0, most, start_cost, term="starts"),
         Columns("stop", m.shape, 0.0, most, term="starts"),
     )

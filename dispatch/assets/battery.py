@@ -83,10 +83,11 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     lower = _store.hard_end(end, lower, _required_end(fleet, initial, keep, power, grid, ceiling))
     risky = _exclusive.at_risk(context, eta_c * eta_d, parameter(fleet, "wear_eur_per_mwh"), power * np.ones(steps))
     binaries = (_exclusive.columns(risky),) if risky.size else ()
+    rated = np.broadcast_to(power, (n, steps))
     columns = (
-        Columns("charge", (n, steps), 0.0, _flat(power, steps), wear.ravel(), term="wear"),
-        Columns("discharge", (n, steps), 0.0, _flat(power, steps), wear.ravel(), term="wear"),
-        Columns("content", (n, steps), lower.ravel(), upper.ravel()),
+        Columns("charge", (n, steps), 0.0, rated, wear, term="wear"),
+        Columns("discharge", (n, steps), 0.0, rated, wear, term="wear"),
+        Columns("content", (n, steps), lower, upper),
         end.columns,
         *binaries,
     )
@@ -95,7 +96,6 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     rows = [_store.balance_rows("balance", sizes, CONTENT, gains, initial, keep)]
     rows += _taper(fleet, sizes, steps) + _store.end_value_rows("end_value", sizes, CONTENT, END, end)
     if risky.size:
-        rated = power * np.ones(steps)
         rows += _exclusive.rows(risky, sizes, (CHARGE, DISCHARGE, CHARGING), rated, rated)
     ones = _store.diagonal(np.ones(n * steps))
     injection = stack(sizes, {CHARGE: sp.csr_array(-ones), DISCHARGE: ones}, n * steps)

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import highspy
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from dispatch.block import Block, Rows
@@ -107,13 +108,26 @@ class Living:
             raise ValueError(f"{block.name}: integers cannot be added to a living problem")
         self._adopt(with_block(self.problem, block))
 
+    def add_columns(self, cost: Array, lower: Array, upper: Array, matrix: sp.csc_array) -> None:
+        """Continuous columns (k,) of no block with their `matrix` (rows, k)."""
+        had = self.problem
+        self._adopt(
+            replace(
+                had, cost=np.concatenate([had.cost, cost]), lower=np.concatenate([had.lower, lower]),
+                upper=np.concatenate([had.upper, upper]),
+                integer=np.concatenate([had.integer, np.zeros(len(cost), dtype=bool)]),
+                matrix=sp.csr_array(sp.hstack([had.matrix, matrix], format="csr")),
+            )
+        )  # fmt: skip
+
     def _adopt(self, grown: Problem) -> None:
         new = slice(self.problem.columns, grown.columns)
         count = grown.columns - self.problem.columns
-        none = np.empty(0, dtype=np.int32)
         if count:
+            beside = sp.csc_array(grown.matrix[: self.problem.rows, new])
             bounds = grown.cost[new], grown.lower[new], grown.upper[new]
-            _done(self._lp.addCols(count, *bounds, 0, np.zeros(count, dtype=np.int32), none, np.empty(0)))
+            starts, indices = beside.indptr[:-1].astype(np.int32), beside.indices.astype(np.int32)
+            _done(self._lp.addCols(count, *bounds, beside.nnz, starts, indices, beside.data))
         below = grown.matrix[self.problem.rows :]
         if below.shape[0]:
             low, high = grown.row_lower[self.problem.rows :], grown.row_upper[self.problem.rows :]

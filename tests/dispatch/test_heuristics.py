@@ -7,13 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from benchmarks.vpp_fleet import made, quarters
-from benchmarks.vpp_fleet import problem as fleet_problem
 from dispatch.block import INF, Rows
 from dispatch.heuristics import (
     balanced_responses,
     best_responses,
-    certified_gain,
     guided_rounding,
     known_integers,
     repriced_responses,
@@ -148,24 +145,3 @@ def test_known_commitments_are_taken_inside_todays_bounds() -> None:
     assert x is not None
     np.testing.assert_allclose(x[:16], np.r_[0.0, np.ones(7), np.zeros(8)])
     assert known_integers(problem, {"m1": np.ones(8)}) is None
-
-
-def test_a_gain_is_sought_until_it_is_enough_and_no_more_than_the_answers_have() -> None:
-    problem = fleet_problem(made(6, 3, 1, [], seed=3), quarters(32))
-    raw, parts = relaxed(problem), integer_parts(problem)
-    answers = best_responses(problem, parts, raw, FOREVER, 0.0)
-    assert answers.gain > 0.1
-    for share in (0.3, 0.9):
-        gain = certified_gain(problem, parts, raw, answers.x, share * answers.gain, FOREVER)
-        assert share * answers.gain - 1e-4 <= gain <= answers.gain + 1e-4
-    assert certified_gain(problem, parts, raw, answers.x, 0.0, FOREVER) == 0.0
-
-
-def test_a_plan_too_dear_to_certify_asks_no_part(monkeypatch: pytest.MonkeyPatch) -> None:
-    problem = fleet_problem(made(6, 3, 1, [], seed=3), quarters(32))
-    raw, parts = relaxed(problem), integer_parts(problem)
-    answers = best_responses(problem, parts, raw, FOREVER, 0.0)
-    asked: list[Problem] = []
-    monkeypatch.setattr("dispatch.heuristics.solve_alone", lambda own, *_, **__: asked.append(own))
-    assert certified_gain(problem, parts, raw, answers.x, answers.gain + 1.0, FOREVER) == 0.0
-    assert asked == []

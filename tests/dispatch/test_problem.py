@@ -59,6 +59,30 @@ def test_rows_added_later_equal_rows_given_at_once() -> None:
     np.testing.assert_allclose(later.row_upper, at_once.row_upper)
 
 
+def test_a_stacked_problem_is_in_memory_once() -> None:
+    total = Rows("total", -INF, 0.0, injection=group_rows(("l", "m", "b"), ("l", "b"), 3))
+    blocks = three()
+    problem = assemble(ON, ("l", "m", "b"), blocks, [total])
+    column, row = 0, 0
+    for stated, kept in zip(blocks, problem.blocks, strict=True):
+        assert [c.label for c in kept.columns] == [c.label for c in stated.columns]
+        for group in kept.columns:
+            for mine, whole in ((group.lower, problem.lower), (group.upper, problem.upper), (group.cost, problem.cost)):
+                assert np.shares_memory(mine, whole)
+                np.testing.assert_array_equal(mine, whole[column : column + group.size])
+            column += group.size
+        for band, before in zip(kept.rows, stated.rows, strict=True):
+            assert band.own is None and band.size == before.size and np.shares_memory(band.lower, problem.row_lower)
+            np.testing.assert_array_equal(band.upper, problem.row_upper[row : row + band.size])
+            row += band.size
+    assert (column, row) == (problem.columns, problem.rows - 3) and problem.extra[0][1].injection is not None
+
+
+def test_blocks_of_a_stacked_problem_are_not_stacked_again() -> None:
+    with pytest.raises(ValueError, match="matrices lie in the problem"):
+        assemble(ON, ("l", "m", "b"), assemble(ON, ("l", "m", "b"), three()).blocks)
+
+
 def test_a_block_added_later_has_its_own_columns_and_sees_injections() -> None:
     problem = assemble(ON, ("l", "m", "b"), three())
     grown = with_block(problem, grid_fee(("m",), ("l", "m", "b"), ON, np.full(3, 8.0)))

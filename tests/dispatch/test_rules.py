@@ -36,20 +36,24 @@ def file_of(function: Rule, source: str = "") -> RuleFile:
     return RuleFile("rules.py", source, function)
 
 
-def problem_of(fleet: Fleet, price: Array, **more: Any) -> Problem:
-    ids = tuple(a.id for a in fleet.assets)
+def blocks_of(fleet: Fleet, price: Array, **more: Any) -> list[Block]:
     kinds = dict.fromkeys(a.kind for a in fleet.assets)
     blocks = [KINDS[k].block([a for a in fleet.assets if a.kind == k], fleet.context(**more)) for k in kinds]
-    return assemble(fleet.grid, ids, [*blocks, price_block(ids, fleet.grid, price)])
+    return [*blocks, price_block(tuple(a.id for a in fleet.assets), fleet.grid, price)]
+
+
+def problem_of(fleet: Fleet, price: Array, **more: Any) -> Problem:
+    return assemble(fleet.grid, tuple(a.id for a in fleet.assets), blocks_of(fleet, price, **more))
 
 
 def places_of(problem: Problem) -> Places:
     return Places(problem.grid, problem.asset_ids, problem.blocks)
 
 
-def joined(problem: Problem, fleet: Fleet, rule: Rule) -> Problem:
-    excess, rows = rule_rows(file_of(rule), ZONE, fleet.assets, fleet.states, places_of(problem))
-    return assemble(problem.grid, problem.asset_ids, [*problem.blocks, *excess], rows)
+def joined(blocks: list[Block], fleet: Fleet, rule: Rule) -> Problem:
+    ids = tuple(a.id for a in fleet.assets)
+    excess, rows = rule_rows(file_of(rule), ZONE, fleet.assets, fleet.states, Places(fleet.grid, ids, blocks))
+    return assemble(fleet.grid, ids, [*blocks, *excess], rows)
 
 
 def mills(seed: int = 3) -> tuple[Fleet, Array]:
@@ -84,7 +88,7 @@ def test_a_rule_costs_what_the_same_rows_by_hand_cost_and_holds() -> None:
     own[np.arange(fleet.grid.n)[:, None], on.T] = 1.0
     by_hand = with_rows(problem, Rows("crew", -INF, 1.0, own=sp.csr_array(own)))
     expected = Living(by_hand).solve_mip(30, 1e-9)
-    ruled = joined(problem, fleet, one_mill)
+    ruled = joined(blocks_of(fleet, price), fleet, one_mill)
     found = Living(ruled).solve_mip(30, 1e-9)
     assert found.objective == pytest.approx(expected.objective, rel=1e-6)
     assert found.objective > free.objective + 1.0
@@ -101,7 +105,7 @@ def test_power_and_content_rules_speak_of_what_the_schedule_says() -> None:
         b.silo = pyo.Constraint(expr=sum(plan.stored_mwh[a][5] for a in plan.named(kind="process")) >= 2.0)
 
     price = np.random.default_rng(1).uniform(10.0, 160.0, fleet.grid.n)
-    problem = joined(problem_of(fleet, price), fleet, rule)
+    problem = joined(blocks_of(fleet, price), fleet, rule)
     raw = Living(problem).solve_mip(30, 1e-6)
     schedule = read_schedule(problem, raw.x, None, np.zeros(len(names)))
     excess = raw.x[columns_of(problem, "rules", "excess")]
@@ -142,7 +146,7 @@ def test_a_start_is_the_column_of_the_start_and_counts_in_the_check() -> None:
     def no_start(b: Any, plan: Any) -> None:
         b.quiet = pyo.Constraint(expr=sum(plan.start[a][t] for a in plan.assets for t in plan.steps) <= 1)
 
-    problem = joined(problem_of(fleet, price), fleet, no_start)
+    problem = joined(blocks_of(fleet, price), fleet, no_start)
     raw = Living(problem).solve_mip(30, 1e-6)
     assert raw.x[columns_of(problem, "process", "start")].sum() <= 1.0 + 1e-6
     schedule = read_schedule(problem, raw.x, None, np.zeros(2))
@@ -167,7 +171,7 @@ def test_a_rule_that_nothing_can_keep_is_broken_as_little_as_possible() -> None:
     states = {a: replace(s, on=True, power_mw=-1.0, minutes_in_state=0) for a, s in fleet.states.items()}
     held = [replace(a, params=a.params.model_copy(update={"min_run_h": 1.0})) for a in fleet.assets]
     fleet = replace(fleet, assets=tuple(held), states=states)
-    problem = joined(problem_of(fleet, price), fleet, one_mill)
+    problem = joined(blocks_of(fleet, price), fleet, one_mill)
     raw = Living(problem).solve_mip(30, 1e-6)
     on = raw.x[columns_of(problem, "process", "on")].reshape(2, -1).sum(axis=0)
     inside = np.cumsum(fleet.grid.minutes) - np.asarray(fleet.grid.minutes) < 60
@@ -184,7 +188,7 @@ def test_what_this_stage_does_not_decide_is_a_constant() -> None:
         for a, mw in (("process-0", np.full(fleet.grid.n, -1.0)), ("process-1", np.zeros(fleet.grid.n)))
     ]
     sold = price_block(ids, fleet.grid, np.full(fleet.grid.n, -300.0))
-    problem = assemble(fleet.grid, ids, [batteries, *given, sold])
+    blocks = [batteries, *given, sold]
 
     def rule(b: Any, plan: Any) -> None:
         one_mill(b, plan)
@@ -195,11 +199,11 @@ def test_what_this_stage_does_not_decide_is_a_constant() -> None:
 
         b.silo = pyo.Constraint(expr=plan.stored_mwh["process-0"][0] + plan.power_mw["battery-0"][0] >= 99.0)
 
-    ruled = joined(problem, fleet, rule)
+    ruled = joined(blocks, fleet, rule)
     assert {name.partition("[")[0] for _, rows in ruled.extra for name in rows.names} == {"import_limit"}
     raw = Living(ruled).solve_lp(30)
     assert injection(ruled, raw.x).sum(axis=0).min() == pytest.approx(-1.2, abs=1e-6)
-    places = places_of(problem)
+    places = Places(fleet.grid, ids, blocks)
     assert [places.of(a, "on", 0).constant for a in ids[2:]] == [1.0, 0.0]
     with pytest.raises(Unseen):
         places.of("process-0", "stored_mwh", 0)
@@ -266,4 +270,4 @@ def test_a_faulty_file_does_not_join() -> None:
         plan.on["nobody"][0]
 
     with pytest.raises(InputFaults, match="no asset nobody"):
-        joined(problem_of(fleet, price), fleet, rule)
+        joined(blocks_of(fleet, price), fleet, rule)

@@ -54,6 +54,15 @@ def test_parallel_transformers_move_together(swinging: Flow) -> None:
     np.testing.assert_array_equal(swinging.taps[..., 0], swinging.taps[..., 1])
 
 
+def test_cases_that_begin_at_the_voltages_of_the_first_end_where_they_would_from_no_load(
+    model: GridModel, swinging: Flow
+) -> None:
+    alone = model.network.flow(swinging.grid, swinging.p_mw, swinging.q_mvar, swinging.taps)
+    assert len(np.unique(swinging.taps[1:])) > 2 and alone.converged.all()
+    np.testing.assert_allclose(swinging.vm_pu, alone.vm_pu, atol=1e-9)
+    np.testing.assert_allclose(swinging.loading_pct, alone.loading_pct, atol=1e-6)
+
+
 def test_a_tap_moves_only_when_the_step_before_would_leave_the_band(model: GridModel, swinging: Flow) -> None:
     held = swinging.taps[:1].copy()
     held[0, 1:] = swinging.taps[0, :-1]
