@@ -25,7 +25,7 @@ from scipy.special import ndtri
 from forecasting.calendar import Index
 from vpp.domain.time import Array
 
-RATE_A_DAY = 0.1
+RATE_A_DAY = 0.06
 DRIFT = 0.8
 
 

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +17,18 @@ from forecasting.conformal import Tracker
 from forecasting.models.model import Fit, Levels, Model
 from vpp.domain.time import Array
 
-Bounds = Callable[[Cases, Array], Array]
+
+@dataclass(frozen=True)
+class Bounds:
+    """The physics of a series: quantiles inside [lower, upper], and 0 on rows where the feature `dark` is 1."""
+
+    lower: float = -np.inf
+    upper: float = np.inf
+    dark: str | None = None
+
+    def __call__(self, cases: Cases, quantiles: Array) -> Array:
+        inside = np.clip(quantiles, self.lower, self.upper)
+        return np.where(cases.column(self.dark) > 0, 0.0, inside) if self.dark is not None else inside
 
 
 @dataclass(frozen=True)
@@ -28,7 +39,7 @@ class Scheme:
     models: Mapping[str, Fit]
     naive: int
     lead_edges: tuple[int, ...] = ()
-    bounds: Bounds = lambda cases, quantiles: quantiles
+    bounds: Bounds = Bounds()
     most_rows: int = 10_000
 
     def fit(self, past: Cases, levels: Levels) -> dict[str, Model]:
@@ -102,5 +113,5 @@ class Fitted:
 def positions(issue: Index) -> Sequence[tuple[int, Index]]:
     """Each issue time of sorted `issue` (R,) with the positions of its rows."""
     times, start = np.unique(issue, return_index=True)
-    rows = np.split(np.arange(len(issue)), start[1:])
-    return [(int(t), r) for t, r in zip(times, rows, strict=True)]
+    end = np.append(start[1:], len(issue))
+    return [(int(t), np.arange(a, b)) for t, a, b in zip(times, start, end, strict=False)]

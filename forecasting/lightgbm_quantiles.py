@@ -3,14 +3,13 @@
 Each booster minimises the pinball loss of its level a, sum of max(a (y - q), (a - 1) (y - q)) (Koenker and
 Bassett, Econometrica 46, 1978), by LightGBM's leaf-wise histogram trees (Ke et al., NeurIPS 2017). The nine
 levels of a series share one binned dataset. Crossing quantiles are sorted, which never raises the loss
-(Chernozhukov et al., Econometrica 78, 2010). Series are trained side by side in threads: LightGBM releases
+(Chernozhukov et al., Econometrica 78, 2010). Series may be trained side by side in threads: LightGBM releases
 the interpreter while it builds a tree, and two processes lose more to start-up and to handing models over.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +19,6 @@ import numpy as np
 from vpp.domain.time import Array
 
 TREES = 100
-Progress = Callable[[int, int], None]
 _PARAMETERS: Mapping[str, Any] = {
     "objective": "quantile", "learning_rate": 0.06, "num_leaves": 15, "min_data_in_leaf": 20, "max_bin": 63,
     "feature_fraction": 0.5, "feature_fraction_seed": 1, "seed": 1, "deterministic": True,
@@ -61,21 +59,6 @@ def train(data: TrainingSet, levels: Sequence[float], trees: int = TREES) -> Qua
     dataset.construct()
     boosters = [lightgbm.train({**_PARAMETERS, "alpha": a}, dataset, trees) for a in levels]
     return QuantileModel(tuple(b.free_dataset() for b in boosters))
-
-
-def train_many(
-    sets: Mapping[str, TrainingSet], levels: Sequence[float],
-    *, trees: int = TREES, workers: int = 2, progress: Progress | None = None,
-) -> dict[str, QuantileModel]:  # fmt: skip
-    """Train every series on `workers` threads; `progress(done, total)` after each."""
-    models: dict[str, QuantileModel] = {}
-    with ThreadPoolExecutor(workers) as pool:
-        running = {pool.submit(train, data, levels, trees): name for name, data in sets.items()}
-        for done, future in enumerate(as_completed(running), start=1):
-            models[running[future]] = future.result()
-            if progress is not None:
-                progress(done, len(sets))
-    return {name: models[name] for name in sets}
 
 
 def to_texts(model: QuantileModel) -> list[str]:

@@ -1,57 +1,40 @@
-"""The forecaster: boosted quantiles where trained, the seasonal naive elsewhere, joint scenarios around both.
+"""The forecaster: blended and calibrated quantiles where trained, else the seasonal naive, and joint scenarios.
 
 Intraday models serve the first six hours of a forecast, day-ahead models what lies beyond; a series without
-a model, or with too many gaps in its last week, gets the seasonal naive. Quantiles keep the physical bounds
-of their series and the night of a photovoltaic one. A forecast is a function of the models, the history as
-known at its issue time, the grid and the number of scenarios: equal inputs give equal bits.
+a model, or with too many gaps in its last week, gets the seasonal naive. Between two trainings the calibration goes
+on learning: what would have been forecast since, at the issue times it is tracked at, is held against what came.
+Quantiles keep the physical bounds of their series and the night of a photovoltaic one. A forecast is a function of
+the models, the history as known at its issue time, the grid and the number of scenarios: equal inputs give equal bits.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
 
-from forecasting import lightgbm_quantiles as boosting
 from forecasting import model_files
 from forecasting.backtest import Score, rolling_scores
 from forecasting.calendar import Calendar, Days, Index, german_holidays, quarter_of
-from forecasting.features import build, columns
+from forecasting.fitted import Fitted
+from forecasting.gates import NEAR_QUARTERS, cases_of
 from forecasting.naive import naive_quantiles
 from forecasting.night import dark_below_deg
 from forecasting.panel import Panel
 from forecasting.scenarios import Dependence, copula, dependence, from_quantiles, seed_of
-from forecasting.training import (
-    FEATURES,
-    HISTORY_DAYS,
-    INTRADAY_STEPS,
-    Stage,
-    Trained,
-    data_digest,
-    train_stage,
-)
+from forecasting.since import followed
+from forecasting.training import HISTORY_DAYS, Progress, Stage, Trained, data_digest, train_stage
 from vpp.domain.errors import DataGap
 from vpp.domain.forecast import LEVELS, Forecast, History
 from vpp.domain.time import QUARTER, Array, TimeGrid, rfc3339
 
+MODELLED, PARTLY, NAIVE = "blend", "blend+naive", "naive"
 _RECENT_DAYS = 42
 _DEPENDENCE_DAYS = 36
 _LEAST_FILLED = 0.5
 _OLDEST_NEWEST = timedelta(days=14)
-
-
-@dataclass(frozen=True)
-class _Bound:
-    """A model and the feature columns it reads."""
-
-    model: boosting.QuantileModel
-    use: list[int]
-
-    def predict(self, x: Array) -> Array:
-        return self.model.predict(x[:, self.use])
 
 
 class Pipeline:
@@ -64,48 +47,46 @@ class Pipeline:
     def __init__(
         self, models_dir: Path | None = None, *, zone: str = "Europe/Berlin", latitude: float = 53.6,
         longitude: float = 11.4, holidays: Callable[[int], frozenset[date]] = german_holidays, workers: int = 2,
-        trees: int = boosting.TREES,
     ) -> None:  # fmt: skip
         self.calendar = Calendar(zone, latitude, longitude, holidays)
         self.models_dir = models_dir
         self.workers = workers
-        self.trees = trees
         self.scores: dict[str, Score] = {}
         self._trained: dict[Stage, Trained] = {}
+        self._followed: dict[tuple[Stage, str], tuple[str, Fitted]] = {}
         self._dependence: tuple[str, Dependence] | None = None
 
     def trained(self, stage: Stage) -> frozenset[str]:
         """The series that have models of `stage`."""
         known = self._trained.get(stage)
-        return frozenset(known.models) if known else frozenset()
+        return frozenset(known.fitted) if known else frozenset()
 
     def trained_until(self, stage: Stage) -> datetime | None:
         """Issue time of the history that `stage` learnt from."""
         known = self._trained.get(stage)
         return known.until if known else None
 
-    def train_day_ahead(self, history: History, progress: boosting.Progress | None = None) -> None:
+    def train_day_ahead(self, history: History, progress: Progress | None = None) -> None:
         """Train day-ahead models on what `history` knew; nothing to do if they learnt from it already."""
         self._train("day_ahead", history, progress)
 
-    def train_intraday(self, history: History, progress: boosting.Progress | None = None) -> None:
+    def train_intraday(self, history: History, progress: Progress | None = None) -> None:
         """Train intraday models on what `history` knew; nothing to do if they learnt from it already."""
         self._train("intraday", history, progress)
 
-    def _train(self, stage: Stage, history: History, progress: boosting.Progress | None) -> None:
+    def _train(self, stage: Stage, history: History, progress: Progress | None) -> None:
         _newest(history)
         panel = Panel.of(history, days=HISTORY_DAYS)
-        digest = data_digest(stage, panel, self.calendar, self.trees)
+        digest = data_digest(stage, panel, self.calendar)
         known = self._trained.get(stage)
         if known is None or known.digest != digest:
             known = model_files.find(self.models_dir, stage, digest) if self.models_dir else None
         if known is not None:
             if progress is not None:
-                progress(len(known.models), len(known.models))
+                progress(len(known.fitted), len(known.fitted))
         else:
             known = train_stage(
-                stage, panel, history.issued_at, self.calendar,
-                trees=self.trees, workers=self.workers, progress=progress,
+                stage, panel, history.issued_at, self.calendar, workers=self.workers, progress=progress
             )  # fmt: skip
             if self.models_dir is not None:
                 model_files.keep(self.models_dir, known, self.calendar)
@@ -134,29 +115,35 @@ class Pipeline:
         return Forecast(
             history.issued_at, grid, panel.ids, LEVELS, quantiles,
             self._scenarios(history, panel, days, quantiles, scenarios),
-            tuple("lightgbm" if m.all() else "lightgbm+naive" if m.any() else "naive" for m in modelled),
+            tuple(MODELLED if m.all() else PARTLY if m.any() else NAIVE for m in modelled),
         )  # fmt: skip
 
     def _modelled(self, now: datetime, panel: Panel, days: Days, target: Index) -> tuple[Array, Array]:
-        """Model quantiles (S, L, T), NaN without a model, and where there are any (S, T)."""
+        """Calibrated quantiles (S, L, T), NaN without a model, and where there are any (S, T)."""
         out = np.full((len(panel.ids), len(LEVELS), len(target)), np.nan)
-        lead = target - panel.n
-        end = np.broadcast_to(panel.end[:, None], (len(panel.ids), len(target)))
+        near = target - panel.n < NEAR_QUARTERS
         usable = panel.filled_share(7 * 96) >= _LEAST_FILLED
-        if self._trained and usable.any():
-            rows = build(panel, days, target, end, lead)
-            near, far = lead < INTRADAY_STEPS, lead >= INTRADAY_STEPS
-            for i in np.flatnonzero(usable):
-                short, long = (self._model(s, panel.ids[i], now) for s in ("intraday", "day_ahead"))
-                for model, steps in ((short, near), (long, far if short else near | far)):
-                    if model is not None and steps.any():
-                        out[i][:, steps] = model.predict(rows.x[i][steps])
+        for i in np.flatnonzero(usable) if self._trained else ():
+            one = panel.select([int(i)])
+            short, long = (self._fitted(stage, one, days, now) for stage in ("intraday", "day_ahead"))
+            asked = cases_of(one, days, np.full(len(target), panel.n), target, 1) if short or long else None
+            for fitted, steps in ((short, near), (long, ~near if short else near | ~near)):
+                if asked is not None and fitted is not None and steps.any():
+                    out[i][:, steps] = fitted.forecast(asked.rows(steps))
         return out, np.isfinite(out).all(axis=1)
 
-    def _model(self, stage: Stage, series_id: str, now: datetime) -> _Bound | None:
+    def _fitted(self, stage: Stage, one: Panel, days: Days, now: datetime) -> Fitted | None:
+        """What the series of `one` learnt for `stage`, its calibration having followed what came since."""
         known = self._trained.get(stage)
-        model = known.models.get(series_id) if known and known.until <= now else None
-        return _Bound(model, columns(FEATURES[stage])) if model is not None else None
+        learnt = known.fitted.get(one.ids[0]) if known and known.until <= now else None
+        if known is None or learnt is None:
+            return None
+        key, moment = (stage, one.ids[0]), f"{known.digest} {one.first + one.n // 96 * 96}"
+        found = self._followed.get(key)
+        if found is None or found[0] != moment:
+            found = (moment, followed(stage, learnt, known.until, one, days))
+            self._followed[key] = found
+        return found[1]
 
     def _naive(self, history: History, ids: list[str], target: Index, first: int) -> Array:
         whole = Panel.of(history, ids)

@@ -1,10 +1,9 @@
 """What the models of the service learn from, and their training.
 
 A day-ahead model is asked at the gate (10:00 local) for the rest of the day and the next one, and at any quarter for
-what lies beyond the intraday horizon; an intraday model at any quarter for the next six hours. So the cases are all
-gates with all their leads, respectively an issue every three hours with all of its leads, and some drawn at any
-quarter; the draw is seeded, so equal data give equal models. Models forecast the last four weeks as a trial, by
-which their blend and calibration are chosen, and learn from everything once more.
+what lies beyond the intraday horizon: its cases are issued at 10:00 and at 22:00. An intraday model is asked at any
+quarter for the next six hours: its cases are issued every three hours. Models forecast the last four weeks as a
+trial, by which their blend and calibration are chosen, and learn from everything once more.
 """
 
 from __future__ import annotations
@@ -19,26 +18,24 @@ from typing import Literal
 import numpy as np
 
 from forecasting.calendar import Calendar, Days, Index
-from forecasting.cases import Cases
 from forecasting.features import NAMES
-from forecasting.fitted import Fitted, Scheme
+from forecasting.fitted import Bounds, Fitted, Scheme
 from forecasting.gates import GATE_QUARTER, NEAR_QUARTERS, cases_of
 from forecasting.models.boosting import boosting, boosting_change
 from forecasting.models.linear import linear
 from forecasting.panel import Panel
 from forecasting.rolling import Trials, rolling
-from forecasting.schemes import NAIVE, Bounds
+from forecasting.schemes import NAIVE
 from vpp.domain.forecast import LEVELS
 
 Stage = Literal["day_ahead", "intraday"]
 Progress = Callable[[int, int], None]
-DAY_AHEAD_STEPS = 156
 HISTORY_DAYS = 400
 FIRST_ISSUE_DAYS = 8
 MODEL_ROWS = 4000
-_DENSE_DAYS: Mapping[Stage, int] = {"day_ahead": HISTORY_DAYS, "intraday": 84}
-_DENSE_EVERY = 12
-_DRAWN = 4000
+_ISSUED_AT: Mapping[Stage, tuple[int, ...]] = {"day_ahead": (GATE_QUARTER, 88), "intraday": tuple(range(0, 96, 12))}
+_LEADS: Mapping[Stage, int] = {"day_ahead": 156, "intraday": NEAR_QUARTERS}
+_LEARNT_DAYS: Mapping[Stage, int] = {"day_ahead": 200, "intraday": 120}
 _LEAST_ROWS = 500
 _TRIALS = Trials(count=1, days=28)
 
@@ -69,25 +66,21 @@ def data_digest(stage: Stage, panel: Panel, calendar: Calendar) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def training_rows(stage: Stage, days: Days, n: int) -> tuple[Index, Index]:
-    """Issue and target columns (R,) of the cases over `n` known columns, in order of issue."""
-    rng = np.random.default_rng(n)
-    first, longest = FIRST_ISSUE_DAYS * 96, DAY_AHEAD_STEPS if stage == "day_ahead" else NEAR_QUARTERS
-    quarters = np.arange(max(first, n - _DENSE_DAYS[stage] * 96), n)
-    dense = days.of_day[quarters] == GATE_QUARTER if stage == "day_ahead" else days.of_day[quarters] % _DENSE_EVERY == 0
-    gates, leads = quarters[dense], np.arange(longest)
-    issue = np.concatenate([np.repeat(gates, longest), rng.integers(first, n, _DRAWN)])
-    lead = np.concatenate([np.tile(leads, len(gates)), rng.integers(0, longest, _DRAWN)])
-    inside = issue + lead < n
-    order = np.argsort(issue[inside], kind="stable")
-    return issue[inside][order], (issue + lead)[inside][order]
+def rows_of(stage: Stage, days: Days, begin: int, end: int) -> tuple[Index, Index]:
+    """Issue and target columns (R,) inside [begin, end) of all leads at the issue times of a stage, in their order."""
+    quarters = np.arange(begin, end)
+    issues = quarters[np.isin(days.of_day[quarters], _ISSUED_AT[stage])]
+    leads = np.arange(_LEADS[stage])
+    issue, target = np.repeat(issues, len(leads)), (issues[:, None] + leads).ravel()
+    return issue[target < end], target[target < end]
 
 
 def train_series(stage: Stage, panel: Panel, days: Days) -> Fitted | None:
     """What the one series of `panel` teaches; None where it knows too little."""
     if panel.n < (FIRST_ISSUE_DAYS + 6) * 96:
         return None
-    issue, target = training_rows(stage, days, panel.n)
+    begin = max(FIRST_ISSUE_DAYS, panel.n // 96 - _LEARNT_DAYS[stage]) * 96
+    issue, target = rows_of(stage, days, begin, panel.n)
     cases = cases_of(panel, days, issue, target, 1)
     now = int(panel.first + panel.n) * 15
     if np.isfinite(cases.learnable(now).y).sum() < _LEAST_ROWS:

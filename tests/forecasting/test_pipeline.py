@@ -24,7 +24,7 @@ TRAINED_DAY = 60
 
 @pytest.fixture(scope="module")
 def trained() -> Pipeline:
-    pipeline = Pipeline(trees=60)
+    pipeline = Pipeline()
     seen: list[tuple[int, int]] = []
     pipeline.train_day_ahead(history(TRAINED_DAY), lambda done, total: seen.append((done, total)))
     pipeline.train_intraday(history(TRAINED_DAY))
@@ -74,23 +74,22 @@ def test_model_beats_the_naive_out_of_sample(trained: Pipeline) -> None:
     scores = trained.score(history(79), issues)
     assert scores is trained.scores
     for name, score in scores.items():
-        assert score.source == "lightgbm"
+        assert score.source == "blend"
         assert score.pinball < 0.9 * score.pinball_naive, name
     assert 0.7 < scores["gen:wind"].coverage["90"] <= 1.0
 
 
 def test_intraday_models_know_more_of_the_next_hours(trained: Pipeline) -> None:
-    far, past = Pipeline(trees=40), history(TRAINED_DAY)
-    far.train_day_ahead(History(past.issued_at, {"gen:wind": past.series["gen:wind"]}))
+    far = Pipeline()
+    far.train_day_ahead(history(TRAINED_DAY))
     loss = {"both": 0.0, "day_ahead": 0.0}
-    truth = series()["gen:wind"].values
+    truth = {name: s.values for name, s in series().items() if name != "gappy"}
     for day in range(62, 77):
-        past = history(day)
-        actual = truth[day * 96 + 36 :][:12]
-        past = History(past.issued_at, {"gen:wind": past.series["gen:wind"]})
+        past = history(day, 66)
         for name, pipeline in (("both", trained), ("day_ahead", far)):
             made = pipeline.forecast(past, grid_after(past, 12), 1)
-            loss[name] += float(pinball(made.quantiles[made.index["gen:wind"]], actual).mean())
+            for k, values in truth.items():
+                loss[name] += float(pinball(made.quantiles[made.index[k]], values[day * 96 + 66 :][:12]).mean())
     assert loss["both"] < loss["day_ahead"]
 
 
@@ -149,13 +148,13 @@ def test_save_load_and_pickle_give_the_same_bits(trained: Pipeline, tmp_path: Pa
 def test_a_model_never_serves_an_issue_time_before_its_data_end(trained: Pipeline) -> None:
     before, after = history(TRAINED_DAY, 35), history(TRAINED_DAY, 36)
     assert set(trained.forecast(before, grid_after(before, 30), 2).source) == {"naive"}
-    assert set(trained.forecast(after, grid_after(after, 30), 2).source) == {"lightgbm"}
+    assert set(trained.forecast(after, grid_after(after, 30), 2).source) == {"blend"}
 
 
 def test_equal_data_are_not_learnt_twice(tmp_path: Path) -> None:
     past = History(history(TRAINED_DAY).issued_at, {"load:a": series()["load:a"]})
     later = History(past.issued_at + QUARTER, past.series)
-    first, again = Pipeline(tmp_path, trees=5), Pipeline(tmp_path, trees=5)
+    first, again = Pipeline(tmp_path), Pipeline(tmp_path)
     first.train_day_ahead(past)
     written = {p: p.stat().st_mtime_ns for p in tmp_path.iterdir()}
     assert len(written) == 1
@@ -170,10 +169,10 @@ def test_equal_data_are_not_learnt_twice(tmp_path: Path) -> None:
 
 def test_a_damaged_model_file_is_trained_again(tmp_path: Path) -> None:
     past = History(history(TRAINED_DAY).issued_at, {"load:a": series()["load:a"]})
-    Pipeline(tmp_path, trees=3).train_day_ahead(past)
+    Pipeline(tmp_path).train_day_ahead(past)
     (path,) = tmp_path.iterdir()
     path.write_bytes(path.read_bytes()[:1000])
-    again = Pipeline(tmp_path, trees=3)
+    again = Pipeline(tmp_path)
     again.train_day_ahead(past)
     assert again.trained("day_ahead") == {"load:a"}
 
@@ -193,7 +192,7 @@ def test_recent_gaps_are_not_read_as_zero(trained: Pipeline) -> None:
     values[70 * 96 : 70 * 96 + 36] = np.nan
     past = history(70, 36, {"load:a": Series("load:a", START, values)})
     made = trained.forecast(past, grid_after(past, 24), 3)
-    assert made.source == ("lightgbm",)
+    assert made.source == ("blend",)
     np.testing.assert_allclose(made.mean_of("load:a"), truth.values[70 * 96 + 36 :][:24], rtol=0.35)
 
 

@@ -59,7 +59,7 @@ class History:
 class Forecast:
     """Quantiles (S, L, T) at `levels` and joint scenarios (K, S, T) of S series over `grid`.
 
-    `source` names for each series the model that made it ("lightgbm", "naive", ...).
+    `source` names for each series the model that made it ("blend", "naive", ...).
     """
 
     issued_at: datetime
