@@ -18,9 +18,9 @@ import numpy as np
 
 from vpp.domain.time import Array
 
-TREES = 100
+TREES = 60
 _PARAMETERS: Mapping[str, Any] = {
-    "objective": "quantile", "learning_rate": 0.06, "num_leaves": 15, "min_data_in_leaf": 20, "max_bin": 63,
+    "objective": "quantile", "learning_rate": 0.1, "num_leaves": 15, "min_data_in_leaf": 20, "max_bin": 63,
     "feature_fraction": 0.5, "feature_fraction_seed": 1, "seed": 1, "deterministic": True,
     "force_col_wise": True, "num_threads": 1, "verbosity": -1,
 }  # fmt: skip

@@ -21,7 +21,7 @@ from forecasting.rolling import calibrate
 from forecasting.training import Stage, rows_of
 from vpp.domain.time import Array
 
-MOST_DAYS = 30
+MOST_DAYS = 7
 
 
 def followed(stage: Stage, learnt: Fitted, until: datetime, one: Panel, days: Days) -> Fitted:
