@@ -5,8 +5,9 @@
 Prints one JSON object as its last line: `objective, bound, gap, lp_bound, rows, cols, build_s, solve_s,
 peak_rss_mb`. `build_s` is from the parsed file to the assembled problem, `solve_s` from there to the plan, the
 hand-over to the solver included; rows and columns are those handed over, identical units counted, or with
-`--singly` each by itself. Where the gap is not closed at once, two threads work on it. With `--lp` only the relaxation is solved: `objective` and `gap` are null. The plan is
-re-priced and checked unit by unit by `benchmarks/uc_check.py`: one that it refuses ends the run with status 1.
+`--singly` each by itself. Where the gap is not closed at once, two threads work on it. With `--lp` only the
+relaxation is solved: `objective` and `gap` are null. The plan is re-priced and checked unit by unit by
+`benchmarks/uc_check.py`: one that it refuses ends the run with status 1.
 """
 
 from __future__ import annotations

@@ -1,8 +1,11 @@
-"""A lower bound that needs no trust in a solver: the Lagrangian of the rows, at any duals."""
+"""A lower bound that needs no trust in a solver: the Lagrangian at any duals; and a problem with rows added."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
+import scipy.sparse as sp
 
 from dispatch.problem import Problem
 from vpp.domain.time import Array
@@ -20,3 +23,11 @@ def certified_bound(problem: Problem, row_duals: Array | None) -> float:
     end = np.where(reduced > 0.0, problem.lower, problem.upper)
     used, held = reduced != 0.0, y != 0.0
     return problem.offset + float(y[held] @ at[held]) + float(reduced[used] @ end[used])
+
+
+def with_rows_below(problem: Problem, rows: sp.csr_array, lower: Array, upper: Array) -> Problem:
+    """The problem with `rows` (m,columns) between `lower` and `upper` (m,) below its own."""
+    return replace(
+        problem, matrix=sp.csr_array(sp.vstack([problem.matrix, rows], format="csr")),
+        row_lower=np.concatenate([problem.row_lower, lower]), row_upper=np.concatenate([problem.row_upper, upper]),
+    )  # fmt: skip

@@ -24,7 +24,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from dispatch.block import Block, Rows
-from dispatch.problem import Infeasible, Ints, Problem, check_solution, groups, with_block, with_rows
+from dispatch.problem import Infeasible, Ints, Problem, check_solution, with_block, with_rows
+from dispatch.solvers.certificate import with_rows_below
+from dispatch.solvers.settled import settled_columns
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
@@ -38,7 +40,6 @@ DOUBTED: Final = (
 )
 FEASIBLE: Final = 2
 NEAR_STEPS: Final = 3
-INTEGRAL: Final = 1e-6
 HEURISTIC_EFFORT: Final = 0.05
 SMALLEST_GAP: Final = 1e-6
 DEVEX: Final = 1
@@ -182,7 +183,7 @@ class Living:
         What stays free is within `steps` of a fractional value, or differs from the incumbent `start`.
         The plan is feasible for the whole problem; its `bound` is -inf. Raises Infeasible or NotSolved.
         """
-        settled = _settled(self.problem, relaxed, steps)
+        settled = settled_columns(self.problem, relaxed, steps)
         if start is not None:
             settled = settled[np.abs(start[settled] - relaxed[settled]) < 0.5]
         values = np.round(relaxed[settled])
@@ -276,9 +277,8 @@ class Nodes:
             return Solved(np.inf, np.empty(0), None, found)
         if status == highspy.HighsModelStatus.kOptimal:
             return Solved(value, np.array(solution.col_value), np.array(solution.row_dual), found)
-        if status == highspy.HighsModelStatus.kIterationLimit:
-            return Solved(value, np.empty(0), None, found)
-        return None
+        reached = status == highspy.HighsModelStatus.kIterationLimit
+        return Solved(value, np.empty(0), None, found) if reached else None
 
 
 def with_root_cuts(
@@ -304,20 +304,15 @@ def with_root_cuts(
     highs.cbMipInterrupt += end
     _once(highs, deadline_s)
     info = highs.getInfo()
-    known = float(info.objective_function_value) if info.primal_solution_status == FEASIBLE else np.inf
-    return grown[-1], known
+    return grown[-1], float(info.objective_function_value) if info.primal_solution_status == FEASIBLE else np.inf
 
 
 def _below(problem: Problem, pool: Any) -> Problem:
     """The problem with the rows of a cut pool."""
-    pointers = np.append(pool.cutpool_start, len(pool.cutpool_index))[: pool.cutpool_num_cut + 1]
-    shape = (pool.cutpool_num_cut, problem.columns)
-    cuts = sp.csr_array((np.array(pool.cutpool_value), np.array(pool.cutpool_index), pointers), shape=shape)
-    return replace(
-        problem, matrix=sp.csr_array(sp.vstack([problem.matrix, cuts], format="csr")),
-        row_lower=np.concatenate([problem.row_lower, np.array(pool.cutpool_lower)]),
-        row_upper=np.concatenate([problem.row_upper, np.array(pool.cutpool_upper)]),
-    )  # fmt: skip
+    count = pool.cutpool_num_cut
+    parts = pool.cutpool_value, pool.cutpool_index, np.append(pool.cutpool_start, len(pool.cutpool_index))[: count + 1]
+    cuts = sp.csr_array(tuple(np.array(part) for part in parts), shape=(count, problem.columns))
+    return with_rows_below(problem, cuts, np.array(pool.cutpool_lower), np.array(pool.cutpool_upper))
 
 
 def solve_alone(
@@ -352,20 +347,6 @@ def _integral(highs: Any, problem: Problem, deadline_s: float) -> Raw:
     check_solution(problem, x, integral=True)
     objective, bound = float(info.objective_function_value), float(info.mip_dual_bound)
     return Raw(x, None, objective, min(bound, objective), "time_limit" if late else "optimal")
-
-
-def _settled(problem: Problem, relaxed: Array, steps: int) -> NDArray[np.int32]:
-    """Integer columns whose relaxed values are integral from `steps` before to `steps` after."""
-    settled = [np.empty(0, dtype=np.int64)]
-    for block, first in zip(problem.blocks, problem.column_start, strict=True):
-        for group, start in groups(block, first):
-            if group.integer:
-                value = relaxed[start : start + group.size].reshape(group.shape)
-                open_ = np.abs(value - np.round(value)) > INTEGRAL
-                width = np.ones(2 * steps + 1)
-                near = np.array([np.convolve(row, width, mode="full")[steps:-steps] > 0.5 for row in open_])
-                settled.append(start + np.flatnonzero(~near))
-    return np.concatenate(settled).astype(np.int32)
 
 
 def _loaded(problem: Problem, *, integral: bool) -> Any:

@@ -25,7 +25,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dispatch.problem import Ints, Problem
-from dispatch.solvers.certificate import certified_bound
+from dispatch.solvers.certificate import certified_bound, with_rows_below
 from dispatch.solvers.highs_door import NodeBasis, Nodes, Solved
 from vpp.domain.time import Array
 
@@ -195,12 +195,8 @@ class _Worker:
     def _certified(self, node: Node, found: Solved) -> float:
         if found.row_duals is None:
             return node.bound
-        p, rows = self.problem, self.tree.sums.matrix[node.of]
-        below = replace(
-            p, matrix=sp.csr_array(sp.vstack([p.matrix, rows], format="csr")),
-            row_lower=np.concatenate([p.row_lower, node.lower]), row_upper=np.concatenate([p.row_upper, node.upper]),
-        )  # fmt: skip
-        return certified_bound(below, found.row_duals)
+        rows = self.tree.sums.matrix[node.of]
+        return certified_bound(with_rows_below(self.problem, rows, node.lower, node.upper), found.row_duals)
 
     def _choice(self, node: Node, found: Solved) -> list[Node] | None:
         """The two parts of the branch that lifts the lesser of both most; None where every sum is integral."""

@@ -83,9 +83,9 @@ def test_cuts_stop_when_told() -> None:
 @pytest.mark.parametrize("seed", SEEDS)
 def test_a_search_with_sums_ends_at_a_plan_and_its_certified_bound(seed: int) -> None:
     case = built(seed)
-    found, best = search(case.problem, 60.0, 1e-6, lambda: uc_problem.sums(case)), optimum(case)
+    found, best = search(case.problem, 60.0, 1e-3, lambda: uc_problem.sums(case)), optimum(case)
     assert found.bound <= best + 1e-6 * best <= found.objective + 2e-6 * best
-    assert found.gap <= 2e-6
+    assert found.gap <= 1e-3 + 1e-9
     raw = random_case(seed, steps=12, kinds=3)
     cost, faults = uc_check.check(raw, uc_problem.solution(case, found.x))
     assert faults == []
