@@ -19,7 +19,9 @@ from forecasting.published import Published
 from vpp.domain.time import Array
 
 DAY = 1440
-_DAY_PRICES = ("persistence", "price_2d", "price_3d", "price_7d", "day_mean", "day_max", "day_min", "day_last", "week_mean")
+_DAY_PRICES = (
+    "persistence", "price_2d", "price_3d", "price_7d", "day_mean", "day_max", "day_min", "day_last", "week_mean",
+)  # fmt: skip
 _HOUR_PRICES = (
     "persistence", "price_before", "price_2_before", "price_then", "price_then_before", "price_then_week",
     "price_1d", "price_2d", "price_7d", "price_1d_earlier", "price_1d_later", "day_mean",
@@ -39,14 +41,14 @@ class Market:
 
 def day_ahead_design(outside: tuple[str, ...]) -> Design:
     """How to learn the cases of `day_ahead`."""
-    curved = [p for n in outside for p in ((n, n), (n, n, n), (f"{n}_max",) * 2, (f"{n}_1d",) * 2, (f"{n}_1d_max",) * 2)]
-    return Design(_DAY_PRICES, (*curved, *_pairs(outside)))
+    squares = [(f"{n}{of}",) * 2 for n in outside for of in ("", "_max", "_1d", "_1d_max")]
+    return Design(_DAY_PRICES, (*squares, *((n,) * 3 for n in outside), *_pairs(outside)))
 
 
 def intraday_design(outside: tuple[str, ...]) -> Design:
     """How to learn the cases of `intraday`."""
-    curved = [p for n in outside for p in ((n, n), (f"{n}_then", f"{n}_then"))]
-    return Design(_HOUR_PRICES, (*curved, *_pairs(outside)), ("lead_h",), change=True, neighbours=0)
+    squares = [(f"{n}{of}",) * 2 for n in outside for of in ("", "_then")]
+    return Design(_HOUR_PRICES, (*squares, *_pairs(outside)), ("lead_h",), change=True, neighbours=0)
 
 
 def _pairs(names: tuple[str, ...]) -> list[tuple[str, ...]]:
@@ -105,9 +107,9 @@ def intraday(market: Market, issue: Index, target: Index) -> Cases:
 
 def _over(of: Callable[..., Array], values: Array) -> Array:
     """`of` each row (R,), NaN where the row is a gap."""
-    empty = np.isnan(values).all(axis=1)
-    out: Array = of(np.where(empty[:, None], 0.0, values), axis=1)
-    return np.where(empty, np.nan, out)
+    empty = np.all(np.isnan(values), axis=1, keepdims=True)
+    out: Array = of(np.where(empty, 0.0, values), axis=1)
+    return np.where(empty[:, 0], np.nan, out)
 
 
 def _cases(market: Market, issue: Index, target: Index, columns: Columns) -> Cases:
@@ -120,7 +122,8 @@ def _cases(market: Market, issue: Index, target: Index, columns: Columns) -> Cas
     columns = columns | {
         "of_day": days.of_day[at], "weekday": weekday, "day_class": days.day_class[at],
         "monday": weekday == 0, "friday": weekday == 4, "saturday": weekday == 5, "sunday": weekday == 6,
-        "after_free_day": eve == 2, "before_free_day": morrow == 2, "season_sin": np.sin(season), "season_cos": np.cos(season),
+        "after_free_day": eve == 2, "before_free_day": morrow == 2,
+        "season_sin": np.sin(season), "season_cos": np.cos(season),
     }  # fmt: skip
     where = (target - price.first) // price.step
     inside = (where >= 0) & (where < len(price.values))

@@ -22,8 +22,8 @@ from forecasting.gates import Horizon
 from forecasting.local_holidays import holidays_of
 from forecasting.models.hourly_lasso import hourly_lasso
 from forecasting.price_features import Market, day_ahead, day_ahead_design, intraday
-from forecasting.published import Published
 from forecasting.price_scheme import price_scheme
+from forecasting.published import Published
 from vpp.domain.time import Array
 
 HOUR, DAY = 60, 1440
