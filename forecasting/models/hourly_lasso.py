@@ -9,7 +9,7 @@ and lets the spread grow with the price; whether they are positive is asked of t
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +18,7 @@ from scipy.special import ndtri
 from forecasting.calendar import Index
 from forecasting.cases import Cases
 from forecasting.models import lasso
-from forecasting.models.model import Fit, Levels
+from forecasting.models.model import Levels
 from forecasting.models.persistence import GUESS
 from vpp.domain.time import Array
 
@@ -97,7 +97,7 @@ class HourlyLasso:
         return _between(np.exp(out) if self.floor > 0 else out, self.anchors, self.levels)
 
 
-def hourly_lasso(design: Design) -> Fit:
+def hourly_lasso(design: Design) -> Callable[[Cases, Levels], HourlyLasso]:
     """The fit of `design`; more levels than the anchors are read between them on the normal scale."""
 
     def fit(cases: Cases, levels: Levels) -> HourlyLasso:

@@ -32,7 +32,9 @@ def optimum(z: np.ndarray, y: np.ndarray, weight: np.ndarray, level: float) -> f
     shrunk = np.append(np.full(columns - 1, lasso.ABSOLUTE), 0.0)
     cost = np.concatenate([shrunk, shrunk, level * w, (1 - level) * w])
     equal = np.concatenate([z, -z, np.eye(rows), -np.eye(rows)], axis=1)
-    return float(linprog(cost, A_eq=equal, b_eq=y, method="highs").fun)
+    solved = linprog(cost, A_eq=equal, b_eq=y, method="highs")
+    assert solved.fun is not None
+    return float(solved.fun)
 
 
 @pytest.mark.parametrize("k", range(3))

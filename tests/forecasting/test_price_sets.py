@@ -10,6 +10,7 @@ import pytest
 
 from benchmarks.forecast_sets.price import gefcom_answer, gefcom_cases, german_cases
 from benchmarks.forecast_sets.tasks import PERCENTILES
+from forecasting.gates import Horizon
 from tests.forecasting import made_market
 
 TEST_DAY = "2019-04-20"
@@ -49,7 +50,7 @@ def test_a_task_knows_every_price_before_its_day_and_none_of_it(tmp_path: Path) 
 
 @pytest.mark.parametrize(("horizon", "earliest", "latest"), [("day-ahead", 14 * 60, 37 * 60), ("intraday", 0, 180)])
 def test_german_cases_are_issued_when_the_horizon_says(
-    tmp_path: Path, horizon: str, earliest: int, latest: int
+    tmp_path: Path, horizon: Horizon, earliest: int, latest: int
 ) -> None:
     data = folder(tmp_path, 30)
     cases = german_cases(data, horizon)["price"]
