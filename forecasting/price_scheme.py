@@ -5,10 +5,10 @@ A price has no physical bound, below zero neither.
 
 from __future__ import annotations
 
+from forecasting.fitted import Scheme
 from forecasting.gates import Horizon
 from forecasting.models.hourly_lasso import hourly_lasso
 from forecasting.price_features import day_ahead_design, intraday_design
-from forecasting.rolling import Scheme
 from forecasting.schemes import LEAD_EDGES, NAIVE
 
 MOST_ROWS = 200_000
