@@ -28,9 +28,9 @@ from scipy.special import ndtri
 from forecasting.calendar import Index
 from vpp.domain.time import Array
 
-RATE_A_DAY = 0.05
-RELIEF = 0.4
-MEMORY_DAYS = 30.0
+RATE_A_DAY = 0.09
+RELIEF = 0.37
+MEMORY_DAYS = 35.0
 DRIFT = 0.8
 
 
