@@ -126,18 +126,23 @@ def hourly_lasso(design: Design) -> Callable[[Cases, Levels], HourlyLasso]:
 
 def _floor(cases: Cases, design: Design) -> float:
     """The least price of the past if all were positive, else 0."""
-    prices = cases.select((*design.prices, GUESS))
+    prices = cases.select((GUESS, *design.prices))
     return max(0.0, float(min(cases.y.min(), prices[np.isfinite(prices)].min(initial=np.inf))))
 
 
 def _features(cases: Cases, design: Design, floor: float) -> tuple[Array, Array]:
-    """Features (R, F) and the guess (R,) that changes are counted from, 0 where values are learnt."""
+    """Features (R, F) and the guess (R,) that changes are counted from, 0 where values are learnt.
+
+    A guess that is a gap is the first of the design's prices that is there.
+    """
     x = cases.x.copy()
+    price = [cases.names.index(n) for n in dict.fromkeys((GUESS, *design.prices))]
     if floor > 0:
-        price = [cases.names.index(n) for n in dict.fromkeys((*design.prices, GUESS))]
         x[:, price] = np.log(np.maximum(x[:, price], floor))
-    guess = x[:, cases.names.index(GUESS)] if design.change else np.zeros(len(x))
-    return x, np.where(np.isfinite(guess), guess, 0.0)
+    if not design.change:
+        return x, np.zeros(len(x))
+    first = np.argmax(np.isfinite(x[:, price]), axis=1)
+    return x, np.nan_to_num(x[np.arange(len(x)), np.array(price)[first]])
 
 
 def _positions(cases: Cases, design: Design) -> tuple[Index, ...]:
