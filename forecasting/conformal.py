@@ -9,10 +9,13 @@ outcomes become known, both offsets follow
 
 quantile tracking, whose coverage over n steps errs by at most (range of t) / (rate n) whatever the series does
 (Gibbs and Candes, NeurIPS 2021; Angelopoulos, Candes and Tibshirani, NeurIPS 2023); phi, the normal density, lets
-tails follow as fast as the middle. Outcomes of one issue count as one observation, because their errors come
-together; an outcome that equals its quantile, as at a bound, teaches nothing. A level moves for itself, before crossed
-levels are sorted, so that each keeps its own feedback. Beyond the outermost levels Q goes on as a normal
-distribution with the spread of the row.
+tails follow as fast as the middle. The debt d, the sum of the misses of the last weeks, moves every level by
+RELIEF d phi(0) / phi(z_a) on top: what a band failed to cover last month it makes up for in the next (the error
+integration of Angelopoulos et al.), so that coverage holds over a quarter and not in the long run only.
+
+Outcomes of one issue count as one observation, because their errors come together; an outcome that equals its
+quantile, as at a bound, teaches nothing. A level moves for itself, before crossed levels are sorted, so that each
+keeps its own feedback. Beyond the outermost levels Q goes on as a normal distribution with the spread of the row.
 """
 
 from __future__ import annotations
@@ -25,39 +28,48 @@ from scipy.special import ndtri
 from forecasting.calendar import Index
 from vpp.domain.time import Array
 
-RATE_A_DAY = 0.06
+RATE_A_DAY = 0.09
+RELIEF = 0.37
+MEMORY_DAYS = 35.0
 DRIFT = 0.8
 
 
 @dataclass
 class Tracker:
-    """Offsets t (L,) and u (G, L) in normal scores; `days` between issues."""
+    """Offsets t (L,) and u (G, L) in normal scores, the debt (L,) in days of misses; `days` between issues."""
 
     levels: Array
     groups: int
     days: float
     common: Array = field(init=False)
     own: Array = field(init=False)
+    debt: Array = field(init=False)
 
     def __post_init__(self) -> None:
         self.common = np.zeros(len(self.levels))
         self.own = np.zeros((self.groups, len(self.levels)))
+        self.debt = np.zeros(len(self.levels))
 
     @property
     def rate(self) -> Array:
         """Step (L,) of each level: neighbouring issues share most of their error, so it falls with their distance."""
-        score = ndtri(self.levels)
-        step: Array = RATE_A_DAY * np.sqrt(min(self.days, 1.0)) * np.exp(score**2 / 2)
+        step: Array = RATE_A_DAY * np.sqrt(min(self.days, 1.0)) * _stretch(self.levels)
         return step
+
+    @property
+    def offset(self) -> Array:
+        """What all rows are moved by (L,)."""
+        offset: Array = self.common + RELIEF * _stretch(self.levels) * self.debt
+        return offset
 
     @property
     def drifted(self) -> bool:
         """Whether the median had to be moved so far that the models want a refit."""
-        return bool(np.abs(self.common[len(self.levels) // 2]) > DRIFT)
+        return bool(np.abs(self.offset[len(self.levels) // 2]) > DRIFT)
 
     def moved(self, quantiles: Array, group: Index) -> Array:
         """Quantiles (L, R) read at the moved levels; neighbours may cross."""
-        return read_at(quantiles, ndtri(self.levels), self.common[:, None] + self.own[group].T)
+        return read_at(quantiles, ndtri(self.levels), self.offset[:, None] + self.own[group].T)
 
     def learn(self, issued: Array, y: Array, group: Index) -> None:
         """Follow outcomes `y` (R,) of quantiles (L, R) as `moved` made them; gaps teach nothing."""
@@ -66,9 +78,17 @@ class Tracker:
             return
         q, outcome, own = issued[:, there], y[there], group[there]
         miss = np.where(outcome == q, 0.0, self.levels[:, None] - (outcome < q))
-        self.common = self.common + self.rate * miss.mean(axis=1)
+        mean = miss.mean(axis=1)
+        self.common = self.common + self.rate * mean
+        self.debt = self.debt * np.exp(-self.days / MEMORY_DAYS) + mean * min(self.days, 1.0)
         membership = own[:, None] == np.arange(self.groups)
         self.own = self.own + self.rate * (miss @ membership).T / len(outcome)
+
+
+def _stretch(levels: Array) -> Array:
+    """phi(0) / phi(z_a) of each level (L,)."""
+    stretch: Array = np.exp(ndtri(levels) ** 2 / 2)
+    return stretch
 
 
 def read_at(quantiles: Array, score: Array, offset: Array) -> Array:
