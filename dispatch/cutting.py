@@ -26,7 +26,8 @@ from dispatch.cut_pool import (
 )  # fmt: skip
 from dispatch.exposure import Exposure, bus_injection
 from dispatch.problem import Problem, injection
-from dispatch.solvers.highs_door import Living, Raw
+from dispatch.solvers.highs_door import Living
+from dispatch.solvers.raw import Raw
 from vpp.domain.network import Cut, Flow, Network, Violation
 from vpp.domain.time import Array
 

@@ -31,7 +31,8 @@ import scipy.sparse as sp
 
 from dispatch.parts import Part, alone, is_integral, reduced_cost
 from dispatch.problem import Problem, groups
-from dispatch.solvers.highs_door import Raw, solve_alone
+from dispatch.solvers.highs_door import solve_alone
+from dispatch.solvers.raw import Raw
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 

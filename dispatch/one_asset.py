@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from dispatch.block import INF, Block, Context, Rows
 from dispatch.problem import Problem, assemble, groups, injection, with_rows
 from dispatch.registry import KINDS
-from dispatch.solvers.highs_door import Living, Raw
+from dispatch.solvers.highs_door import Living
+from dispatch.solvers.raw import Raw
 from vpp.domain.errors import NotSolved
 from vpp.domain.portfolio import Asset
 from vpp.domain.prices import Coupling, Prices

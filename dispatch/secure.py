@@ -40,7 +40,8 @@ from dispatch.heuristics import (
 from dispatch.hull import hull_bound
 from dispatch.parts import Part, integer_parts
 from dispatch.problem import Problem, cost_terms, read_schedule
-from dispatch.solvers.highs_door import Basis, Raw
+from dispatch.solvers.highs_door import Basis
+from dispatch.solvers.raw import Raw
 from dispatch.warm import Warm, basis_on, cuts_on, plan_basis_on, plan_on, prices_on
 from vpp.domain.errors import NotSolved
 from vpp.domain.network import Cut, Network

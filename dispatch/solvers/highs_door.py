@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from dispatch.block import Block, Rows
 from dispatch.problem import Infeasible, Ints, Problem, check_solution, with_block, with_rows
 from dispatch.solvers.certificate import with_rows_below
+from dispatch.solvers.raw import Raw
 from dispatch.solvers.settled import settled_columns
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
@@ -49,20 +50,6 @@ CUTS_ONLY: Final = {
     "mip_max_nodes": 1, "mip_rel_gap": 0.0, "mip_heuristic_run_rins": False, "mip_heuristic_run_rens": False,
     "mip_heuristic_run_root_reduced_cost": False, "mip_heuristic_run_feasibility_jump": False,
 }  # fmt: skip
-
-
-@dataclass(frozen=True)
-class Raw:
-    """A checked solution: x (columns,), row_duals (rows,) = d objective / d row bound or None for a MIP.
-
-    `bound` is a lower bound on the objective; `status` is "optimal" or "time_limit".
-    """
-
-    x: Array
-    row_duals: Array | None
-    objective: float
-    bound: float
-    status: str
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,8 @@ import numpy as np
 
 from dispatch.problem import Problem
 from dispatch.solvers.certificate import certified_bound
-from dispatch.solvers.highs_door import HEURISTIC_EFFORT, Living, Raw, with_root_cuts
+from dispatch.solvers.highs_door import HEURISTIC_EFFORT, Living, with_root_cuts
+from dispatch.solvers.raw import Raw
 from dispatch.solvers.sum_branching import Sums, SumTree
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array

@@ -14,7 +14,8 @@ from dispatch.block import INF, Block, Columns, Context, EndValue, Rows, eye
 from dispatch.problem import Problem, assemble, cost_terms, read_schedule
 from dispatch.registry import KINDS
 from dispatch.solvers import highs_door
-from dispatch.solvers.highs_door import Living, Raw
+from dispatch.solvers.highs_door import Living
+from dispatch.solvers.raw import Raw
 from tests.dispatch.commitment_oracle import GRIDS
 from tests.dispatch.random_site_loads import SITE_LOADS
 from vpp.domain.errors import NotSolved

@@ -11,7 +11,8 @@ from dispatch import heuristics, secure
 from dispatch.problem import Problem, assemble, check_solution
 from dispatch.products.energy import bid_energy
 from dispatch.secure import secure_plan
-from dispatch.solvers.highs_door import Living, Raw
+from dispatch.solvers.highs_door import Living
+from dispatch.solvers.raw import Raw
 from tests.dispatch.tiny import ThreeBusNet, battery, exposure, grid, mill
 from vpp.domain.errors import NotSolved
 

@@ -19,7 +19,8 @@ from dispatch.parts import integer_parts
 from dispatch.problem import Problem, assemble, group_rows, with_rows
 from dispatch.products.energy import bid_energy
 from dispatch.solvers import highs_door
-from dispatch.solvers.highs_door import Living, Raw
+from dispatch.solvers.highs_door import Living
+from dispatch.solvers.raw import Raw
 from tests.dispatch.random_fleet import plan, random_fleet
 from tests.dispatch.tiny import battery, grid, mill
 from vpp.domain.errors import NotSolved

@@ -17,7 +17,8 @@ from dispatch.hull import hull_bound
 from dispatch.parts import integer_parts
 from dispatch.problem import Problem, assemble, group_rows, with_rows
 from dispatch.products.energy import bid_energy
-from dispatch.solvers.highs_door import Living, Raw
+from dispatch.solvers.highs_door import Living
+from dispatch.solvers.raw import Raw
 from tests.dispatch.tiny import battery, grid, mill
 from vpp.domain.errors import NotSolved
 
