@@ -19,13 +19,17 @@ from forecasting.fitted import Condition
 from forecasting.models.boosting import Boosting
 from forecasting.models.climatology import Climatology
 from forecasting.models.grouped import GroupedQuantiles
+from forecasting.models.hourly_lasso import Design, HourlyLasso, Regression
 from forecasting.models.linear import Linear
 from forecasting.models.persistence import Persistence
 from vpp.domain.time import Array
 
 KNOWN: Mapping[str, type] = {
     c.__name__: c
-    for c in (Blend, Boosting, Climatology, Condition, GroupedQuantiles, Linear, Persistence, Tracker)
+    for c in (
+        Blend, Boosting, Climatology, Condition, Design, GroupedQuantiles, HourlyLasso, Linear, Persistence, Regression,
+        Tracker,
+    )
 }  # fmt: skip
 
 

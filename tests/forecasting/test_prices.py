@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from forecasting.cases import Cases
+from forecasting.codec import decoded, encoded
 from forecasting.losses import pinball_by_level
 from forecasting.models.hourly_lasso import Design, hourly_lasso
 from forecasting.models.persistence import persistence
@@ -138,3 +140,14 @@ def test_a_few_days_are_enough_to_answer() -> None:
     made = hourly_lasso(design_of("day-ahead"))(young, LEVELS).predict(cases.rows(cases.issue == cases.issue[150]))
     assert np.isfinite(made).all()
     assert (made > young.y.min() - np.ptp(young.y) * 2).all() and (made < young.y.max() + np.ptp(young.y) * 2).all()
+
+
+@pytest.mark.parametrize("horizon", ["day-ahead", "intraday"])
+def test_a_stored_model_forecasts_as_before(horizon: str) -> None:
+    cases = cases_of(made_market.market(horizon=horizon), horizon)
+    model = hourly_lasso(design_of(horizon))(cases.learnable(MOMENT), LEVELS)
+    arrays: list[np.ndarray] = []
+    stored = json.loads(json.dumps(encoded(model, arrays)))
+    again = decoded(stored, dict(enumerate(arrays)))
+    ask = cases.rows(cases.issue >= MOMENT)
+    np.testing.assert_array_equal(again.predict(ask), model.predict(ask))
