@@ -87,16 +87,14 @@ class Ways:
 
 def exclusive_block(problem: Problem, ways: Ways, at: Ints) -> Block:
     """A binary at each place `at`, 1 for charging, to stack after the blocks of `problem`."""
-    k = at.size
     charge, discharge = problem.upper[ways.charge[at]], problem.upper[ways.discharge[at]]
-    return Block(
-        NAME,
-        (Columns("charging", (1, k), 0.0, 1.0, integer=True, term="wear"),),
-        (
-            Rows("charging", -INF, 0.0, own=_diagonal(-charge), across=_picked(problem, ways.charge[at])),
-            Rows("discharging", -INF, discharge, own=_diagonal(discharge), across=_picked(problem, ways.discharge[at])),
-        ),
+    into, out = _picked(problem, ways.charge[at]), _picked(problem, ways.discharge[at])
+    rows = (
+        Rows("charging", -INF, 0.0, own=_diagonal(-charge), across=into),
+        Rows("discharging", -INF, discharge, own=_diagonal(discharge), across=out),
     )
+    columns = Columns("charging", (1, at.size), 0.0, 1.0, integer=True, term="wear")
+    return Block(NAME, (columns,), rows, joins=tuple(into))
 
 
 def _diagonal(values: Array) -> sp.csr_array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import timedelta
 
 import numpy as np
 import pytest
@@ -16,23 +17,25 @@ from dispatch.one_way import Ways, one_way_plan
 from dispatch.problem import Problem, assemble, injection, limit_block
 from dispatch.product import Contract, Scope, Trade
 from dispatch.products import connection_limit
+from dispatch.registry import KINDS
 from dispatch.secure import Secured, secure_plan
 from dispatch.solvers.highs_door import Living
-from tests.dispatch.oracle_tools import asset_of, context_of, grid_of, state_of
+from tests.dispatch.oracle_tools import START, asset_of, context_of, state_of
 from tests.dispatch.random_fleet import price_block
 from vpp.domain.portfolio import Asset
-from vpp.domain.time import Array
+from vpp.domain.time import Array, TimeGrid
 
-GRID = grid_of(12)
+GRID = TimeGrid.uniform(START, timedelta(minutes=15), 8)
 PRICE = np.linspace(40.0, 90.0, GRID.n)
 GENERATED_MW, EXPORT_MW = 1.5, 0.9
 
 
-def batteries(count: int, power_mw: float = 0.4) -> list[Asset]:
-    q = battery.Params(
-        power_mw=power_mw, capacity_mwh=power_mw, charge_efficiency=0.9, discharge_efficiency=0.92, wear_eur_per_mwh=3.0
-    )
-    return [asset_of(f"b{i}", "battery", q) for i in range(count)]
+def batteries(*power_mw: float) -> list[Asset]:
+    given = {"charge_efficiency": 0.9, "discharge_efficiency": 0.92, "wear_eur_per_mwh": 3.0}
+    return [
+        asset_of(f"b{i}", "battery", battery.Params(power_mw=mw, capacity_mwh=mw, **given))
+        for i, mw in enumerate(power_mw)
+    ]
 
 
 def context(fleet: Iterable[Asset], lowest: float = 0.0) -> Context:
@@ -49,8 +52,8 @@ def behind_a_limit(stores: Block, export_mw: float = EXPORT_MW) -> Problem:
     return assemble(GRID, ids, [stores, given, price_block(ids, GRID, PRICE), *connection_limit.blocks(trade)])
 
 
-def plan(problem: Problem, **more: float) -> Secured:
-    return one_way_plan(problem, None, None, deadline_s=60.0, rel_gap=1e-7, **more)
+def plan(problem: Problem) -> Secured:
+    return one_way_plan(problem, None, None, deadline_s=20.0, rel_gap=1e-7)
 
 
 def wasted(problem: Problem, x: Array) -> int:
@@ -58,9 +61,9 @@ def wasted(problem: Problem, x: Array) -> int:
 
 
 def test_the_plan_without_it_burns_and_with_it_is_the_optimum_of_all_binaries() -> None:
-    fleet = batteries(3)
+    fleet = batteries(0.5, 0.4)
     problem = behind_a_limit(battery.block(fleet, context(fleet)))
-    free = secure_plan(problem, None, None, deadline_s=60.0, rel_gap=1e-7)
+    free = secure_plan(problem, None, None, deadline_s=20.0, rel_gap=1e-7)
     assert wasted(problem, free.x) > 0
     literal = Living(behind_a_limit(battery.block(fleet, context(fleet, lowest=-1e6)))).solve_mip(60.0, 1e-9)
     found = plan(problem)
@@ -72,16 +75,16 @@ def test_the_plan_without_it_burns_and_with_it_is_the_optimum_of_all_binaries() 
 
 
 def test_the_check_follows_the_content_of_the_plan() -> None:
-    fleet = batteries(2)
+    fleet = batteries(0.5, 0.4)
     problem = behind_a_limit(battery.block(fleet, context(fleet)))
     states = context(fleet).states
 
     def faults(secured: Secured) -> list[str]:
         schedule = secured.solution.schedule
         named = check_schedule(fleet, states, {a.id: {} for a in fleet}, schedule)
-        return [str(f) for f in named if f.entity != "must-run"]
+        return [str(f) for f in named if f.where != "must-run"]
 
-    assert faults(secure_plan(problem, None, None, deadline_s=60.0))
+    assert faults(secure_plan(problem, None, None, deadline_s=20.0))
     assert not faults(plan(problem))
 
 
@@ -89,9 +92,9 @@ def test_without_time_for_binaries_one_way_is_closed_and_the_bound_stays_that_of
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(one_way, "ROUNDS", 0)
-    fleet = batteries(3)
+    fleet = batteries(0.5, 0.4)
     problem = behind_a_limit(battery.block(fleet, context(fleet)))
-    free, found = secure_plan(problem, None, None, deadline_s=60.0, rel_gap=1e-7), plan(problem)
+    free, found = secure_plan(problem, None, None, deadline_s=20.0, rel_gap=1e-7), plan(problem)
     assert wasted(problem, found.x) == 0
     assert found.solution.bound == pytest.approx(free.solution.bound)
     assert found.solution.status == "feasible"
@@ -99,18 +102,18 @@ def test_without_time_for_binaries_one_way_is_closed_and_the_bound_stays_that_of
 
 
 def test_stores_that_stand_as_one_raise_no_bound() -> None:
-    fleet = batteries(6, power_mw=0.15)
-    merged = aggregate.block(battery, fleet, context(fleet), alike=lambda a: 0)
+    fleet = batteries(0.3, 0.2, 0.4)
+    merged = aggregate.block(KINDS["battery"], fleet, context(fleet), alike=lambda a: 0)
     problem = behind_a_limit(merged)
     assert Ways.of(problem).merged
-    free, found = secure_plan(problem, None, None, deadline_s=60.0, rel_gap=1e-7), plan(problem)
+    free, found = secure_plan(problem, None, None, deadline_s=20.0, rel_gap=1e-7), plan(problem)
     assert wasted(problem, free.x) > 0
     assert wasted(problem, found.x) == 0
     assert found.solution.bound == pytest.approx(free.solution.bound)
 
 
 def test_a_fleet_that_wastes_nothing_has_no_binaries() -> None:
-    fleet = batteries(3)
+    fleet = batteries(0.5, 0.4)
     problem = behind_a_limit(battery.block(fleet, context(fleet)), export_mw=10.0)
     found = plan(problem)
     assert found.problem.columns == problem.columns
@@ -127,10 +130,10 @@ def test_a_limit_ordered_of_a_backup_battery_is_kept_one_way() -> None:
     known = replace(
         context_of(GRID, {"tower": state_of("tower", stored_mwh=0.3)}, load), lowest_value_eur_per_mwh=np.zeros(GRID.n)
     )
-    block, most = backup_battery.block(fleet, known), np.where(np.arange(GRID.n) < 9, -0.38, np.inf)
+    block, most = backup_battery.block(fleet, known), np.full(GRID.n, -0.38)
     limit = limit_block(("tower",), GRID, {"tower": (np.full(GRID.n, -np.inf), most)})
     problem = assemble(GRID, ("tower",), [block, price_block(("tower",), GRID, PRICE), limit])
-    assert wasted(problem, secure_plan(problem, None, None, deadline_s=60.0).x) > 0
+    assert wasted(problem, secure_plan(problem, None, None, deadline_s=20.0).x) > 0
     found = plan(problem)
     assert wasted(problem, found.x) == 0
     assert np.isfinite(injection(problem, found.x)).all()
