@@ -139,7 +139,7 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     faults += _missing_lists(lists) if lists is not None else []
     events = _events(raw["events"], lists, faults)
     faults += _misfits(header, market, stages_file)
-    rules = load_rules(directory, portfolio if not faults else None, initial, faults)
+    rules = load_rules(directory, portfolio if not faults else None, stages, initial, faults)
     loaded = None
     if not faults and header and market and stages_file and portfolio:
         loaded = LoadedPortfolio(
