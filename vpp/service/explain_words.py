@@ -11,6 +11,8 @@ from vpp.domain.time import TimeGrid
 
 OWN = {
     "min_up": "its minimum run time", "min_down": "its minimum stop time", "starts_per_day": "its starts per day",
+    "order": "the order of its tasks", "gap": "the longest gap between its tasks",
+    "running task": "the task that runs already", "windows": "the windows of its tasks",
     "crew": "the crew of its silo", "ramp_up": "its ramp", "ramp_down": "its ramp", "taper": "its charging taper",
 }  # fmt: skip
 PARTS = {
