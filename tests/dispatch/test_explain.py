@@ -374,3 +374,12 @@ def test_a_machine_goes_on_because_its_task_already_runs() -> None:
     half = replace(state, stored_mwh=0.5, power_mw=-2.0, on=True)
     told = why(world((running, half, inputs), price=60.0), "press", 0)
     assert (told.on, told.reason, told.limit) == (True, "own", "running task")
+
+
+def test_a_way_to_move_is_told_once_at_its_nearest_price() -> None:
+    """Two pieces of a cost curve want more power above two prices, and the nearer one comes first."""
+    changes = tuple(Change(w, s, p) for w, s, p in (
+        ("more piece", "above", 62.86), ("more piece", "above", 67.5), ("less piece", "below", 40.0)))  # fmt: skip
+    told = Explanation("biomass", 0, 1.0, None, 60.0, {"energy": 60.0}, "price", changes=changes)
+    said = Words(GRID, "Europe/Berlin", "EUR").sentence(told)
+    assert "It would run at more power above 62.86 EUR/MWh and run at less power below 40.00 EUR/MWh." in said

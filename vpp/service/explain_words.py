@@ -118,10 +118,13 @@ class Words:
         )
 
     def _moves(self, changes: Sequence[Change]) -> str:
-        told = [
-            f"{_moved(c.would)} {c.side} {self._price(c.price_eur_per_mwh)}" for c in changes if c.first is None
-        ]  # fmt: skip
-        return f"It would {' and '.join(told[:LISTED])}." if told else ""
+        """The nearest price of each way it could move, of which there are several where a cost curve has pieces."""
+        told: dict[str, str] = {}
+        for c in changes:
+            if c.first is None:
+                told.setdefault(f"{_moved(c.would)} {c.side}", self._price(c.price_eur_per_mwh))
+        listed = [f"{way} {price}" for way, price in told.items()]
+        return f"It would {' and '.join(listed[:LISTED])}." if listed else ""
 
     def _store(self, e: Explanation) -> str:
         found: Binding | None = next((b for b in e.bindings if b.name.endswith((" full", " empty"))), None)
