@@ -13,12 +13,13 @@ from dispatch import aggregate, one_way
 from dispatch.assets import backup_battery, battery
 from dispatch.block import Block, Context
 from dispatch.check import check_schedule
-from dispatch.one_way import Ways, one_way_plan
+from dispatch.one_way import Ways, closed, one_way_plan
 from dispatch.problem import Problem, assemble, injection, limit_block
 from dispatch.product import Contract, Scope, Trade
 from dispatch.products import connection_limit
 from dispatch.registry import KINDS
 from dispatch.secure import Secured, secure_plan
+from dispatch.solvers.cvxpy_door import RealTime
 from dispatch.solvers.highs_door import Living
 from tests.dispatch.oracle_tools import START, asset_of, context_of, state_of
 from tests.dispatch.random_fleet import price_block
@@ -137,3 +138,16 @@ def test_a_limit_ordered_of_a_backup_battery_is_kept_one_way() -> None:
     found = plan(problem)
     assert wasted(problem, found.x) == 0
     assert np.isfinite(injection(problem, found.x)).all()
+
+
+def test_real_time_closes_one_way_of_what_it_finds_open_both_ways() -> None:
+    fleet = batteries(0.5, 0.4)
+    problem = behind_a_limit(battery.block(fleet, context(fleet)))
+    ways, target = Ways.of(problem), np.zeros((3, GRID.n))
+    door = RealTime(problem, 0)
+    free, _ = door.solve(problem, target, 1e-3, deadline_s=20.0)
+    assert ways.both(problem, free).size
+    shut = closed(problem, ways, free)
+    assert door.fits(shut)
+    found, _ = door.solve(shut, target, 1e-3, deadline_s=20.0)
+    assert not ways.both(problem, found).size
