@@ -40,7 +40,7 @@ from vpp.domain.schedule import Solution
 from vpp.domain.time import Array
 
 NAME = "one_way"
-ROUNDS = 3
+ROUNDS = 8
 SPARE_SHARE, SPARE_S = 0.1, 2.0
 LEAST_S = 0.5
 _NO_PLACE: Ints = np.empty(0, dtype=np.int64)

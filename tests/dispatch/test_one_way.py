@@ -26,7 +26,7 @@ from tests.dispatch.random_fleet import price_block
 from vpp.domain.portfolio import Asset
 from vpp.domain.time import Array, TimeGrid
 
-GRID = TimeGrid.uniform(START, timedelta(minutes=15), 8)
+GRID = TimeGrid.uniform(START, timedelta(minutes=15), 5)
 PRICE = np.linspace(40.0, 90.0, GRID.n)
 GENERATED_MW, EXPORT_MW = 1.5, 0.9
 
@@ -54,7 +54,7 @@ def behind_a_limit(stores: Block, export_mw: float = EXPORT_MW) -> Problem:
 
 
 def plan(problem: Problem) -> Secured:
-    return one_way_plan(problem, None, None, deadline_s=20.0, rel_gap=1e-7)
+    return one_way_plan(problem, None, None, deadline_s=60.0, rel_gap=1e-7)
 
 
 def wasted(problem: Problem, x: Array) -> int:
@@ -64,7 +64,7 @@ def wasted(problem: Problem, x: Array) -> int:
 def test_the_plan_without_it_burns_and_with_it_is_the_optimum_of_all_binaries() -> None:
     fleet = batteries(0.5, 0.4)
     problem = behind_a_limit(battery.block(fleet, context(fleet)))
-    free = secure_plan(problem, None, None, deadline_s=20.0, rel_gap=1e-7)
+    free = secure_plan(problem, None, None, deadline_s=60.0, rel_gap=1e-7)
     assert wasted(problem, free.x) > 0
     literal = Living(behind_a_limit(battery.block(fleet, context(fleet, lowest=-1e6)))).solve_mip(60.0, 1e-9)
     found = plan(problem)
@@ -129,7 +129,7 @@ def test_a_limit_ordered_of_a_backup_battery_is_kept_one_way() -> None:
     fleet = [asset_of("tower", "backup_battery", q)]
     load = {"tower": {"load_mw": np.full(GRID.n, 0.3)}}
     known = replace(
-        context_of(GRID, {"tower": state_of("tower", stored_mwh=0.3)}, load), lowest_value_eur_per_mwh=np.zeros(GRID.n)
+        context_of(GRID, {"tower": state_of("tower", stored_mwh=0.36)}, load), lowest_value_eur_per_mwh=np.zeros(GRID.n)
     )
     block, most = backup_battery.block(fleet, known), np.full(GRID.n, -0.38)
     limit = limit_block(("tower",), GRID, {"tower": (np.full(GRID.n, -np.inf), most)})
