@@ -130,6 +130,8 @@ def main() -> None:
     parser.add_argument("--deadline", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
+    if given.assets < 1:
+        parser.error("a fleet needs at least one asset")
     print(json.dumps(measure(given.assets, given.gap, given.deadline, given.seed)))
 
 

@@ -35,6 +35,7 @@ from dispatch.registry import KINDS
 from dispatch.secure import secure_plan
 from grid_models.model import GridModel, load_grid
 from grid_models.spec import NetworkSpec
+from vpp.domain.errors import UnknownElement
 from vpp.domain.time import QUARTER, TimeGrid
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -85,7 +86,13 @@ def main() -> None:
     parser.add_argument("--load-growth", type=float, default=1.5)
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
-    model = None if given.network == "none" else loaded(given.network, given.load_growth)
+    counts = given.storages, given.processes, given.chp
+    if min(counts) < 0 or not any(counts):
+        parser.error("numbers of assets are 0 or more, and one of them at least 1")
+    try:
+        model = None if given.network == "none" else loaded(given.network, given.load_growth)
+    except UnknownElement as why:
+        parser.error(f"argument --network: {why}")
     grid = quarters(STEPS)
     fleet = made(given.storages, given.processes, given.chp, load_buses(model) if model else [], given.seed)
     exposure = exposure_of(model, fleet, grid) if model else None

@@ -131,6 +131,11 @@ class Block:
     hinted: Callable[[Mapping[str, Array]], Array | None] | None = None
     """The block's columns with the integers at known commitments (T,) by asset, None where they do not say; needed
     where the integers are not one commitment per asset and step."""
+    two_ways: Array | None = None
+    """Round trip of each store (n, 1) where column groups `charge` and `discharge` (n, T) exclude each other
+    (see `one_way`)."""
+    joins: tuple[str, ...] = ()
+    """Names of kinds' blocks that the columns and rows of a block without assets extend."""
 
 
 def lean(blocks: Iterable[Block], by_column: Sequence[Array], by_row: Sequence[Array]) -> list[Block]:
@@ -168,8 +173,9 @@ class Context:
     `inputs[asset][name]` are exogenous trajectories (T,) named by the kind; `committed[asset]` (T,)
     is 0 or 1 where the commitment is fixed from above and -1 where it is free; `end_value[asset]`
     replaces a hard end level. `lowest_value_eur_per_mwh` (T,) is the least that a MWh of injection can be worth
-    by price, deviation and products: where it is negative, wasting energy may pay. None: it never does,
-    or no integer is allowed (real time). `units[asset]` is the number of identical machines it stands for (1).
+    by price and deviation: where it is negative, wasting energy may pay. None: it never does, or no integer is
+    allowed (real time). What limits make of it only a plan knows (see `one_way`). `units[asset]` is the number of
+    identical machines it stands for (1).
     """
 
     grid: TimeGrid

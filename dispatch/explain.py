@@ -113,12 +113,12 @@ def explain(
         return replace(told, reason="gap")
     bindings = [*_own_bindings(priced, answer, t), *_shared_bindings(asset.id, t, prices.couplings, context)]
     told = replace(told, bindings=tuple(bindings))
-    if told.on is not None and priced.on is not None:
+    if told.on is not None and priced.switches:
         told = _switch(told, one_asset(asset, fleet, context, schedule, prices, room=True), t, context, prices)
         if not told.on:
             return told
     changes, free = _levels(priced, answer, t, told.price_eur_per_mwh)
-    if told.on is not None and priced.on is not None:
+    if told.on is not None and priced.switches:
         return replace(told, changes=(*told.changes, *changes))
     if free or not changes:
         return replace(told, reason="marginal" if free else "uncontrolled", changes=changes)
@@ -218,11 +218,9 @@ def _shared_bindings(asset: str, t: int, couplings: Sequence[Coupling], context:
 
 def _switch(told: Explanation, one: OneAsset, t: int, context: Context, prices: Prices) -> Explanation:
     """The reason why it is on or off, with the change that would be next."""
-    assert one.on is not None
     on = bool(told.on)
-    j = int(one.on[t])
-    if one.problem.lower[j] == one.problem.upper[j]:
-        reason, limit = _known(one.asset.id, t, on, context)
+    if not (one.movers(t) if one.on is None else one.open(one.on[t : t + 1])).size:
+        reason, limit = _known(one, t, on, context)
         return replace(told, reason=reason, limit=limit)
     planned, other = one.as_planned().solve(), one.switched(t, not on).solve()
     if planned is None:
@@ -248,13 +246,16 @@ def _pays(forced: Answer, stays: Answer | None) -> bool:
     return stays is not None and forced.cost_eur < stays.bound_eur - WORTH_EUR
 
 
-def _known(asset: str, t: int, on: bool, context: Context) -> tuple[str, str]:
+def _known(one: OneAsset, t: int, on: bool, context: Context) -> tuple[str, str]:
     """Why its on/off is no decision of this plan."""
+    asset = one.asset.id
     state, committed = context.states[asset], context.committed.get(asset)
     if not state.available:
         return "known", "out of service"
     if committed is not None and committed[t] == int(on):
         return "known", "announced"
+    if one.on is None:
+        return "own", "running task" if on else "windows"
     return "own", "min_up" if on else "min_down"
 
 

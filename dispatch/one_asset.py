@@ -28,6 +28,7 @@ from vpp.domain.time import Array
 
 DEADLINE_S, GAP = 1.5, 1e-4
 ROOM = 1e-6
+RUNS_MW = 1e-3
 Ints = NDArray[np.int64]
 
 
@@ -107,10 +108,31 @@ class OneAsset:
             if (np.diff(sp.csr_array(equal[:, start : start + group.size]).indptr) > 1).any():
                 yield group.label, at
 
+    def movers(self, t: int) -> Ints:
+        """Columns that make the asset's power at step `t` and are not fixed."""
+        at = self.row * self.problem.grid.n + t
+        mine = self.problem.power.indices[self.problem.power.indptr[at] : self.problem.power.indptr[at + 1]]
+        return self.open(mine.astype(np.int64))
+
+    def open(self, columns: Ints) -> Ints:
+        """Those of `columns` that are not fixed."""
+        return columns[self.problem.lower[columns] < self.problem.upper[columns]]
+
+    @property
+    def switches(self) -> bool:
+        """Whether it is on or off: by a column of its own, or because integers alone make its power, as tasks do."""
+        moved = [self.movers(t) for t in range(self.problem.grid.n)]
+        return self.on is not None or all(self.problem.integer[columns].all() for columns in moved)
+
     def switched(self, t: int, on: bool) -> OneAsset:
-        """The asset forced on or off at step `t`."""
-        assert self.on is not None
-        return self._bounded(self.on[t : t + 1], float(on), float(on))
+        """The asset forced on or off at step `t`; one without an on/off column is on where it takes power."""
+        if self.on is not None:
+            return self._bounded(self.on[t : t + 1], float(on), float(on))
+        at = self.row * self.problem.grid.n + t
+        own, offset = self.problem.power[at : at + 1], float(self.problem.power_offset[at])
+        lower, upper = (-INF, -RUNS_MW) if on else (-RUNS_MW / 2.0, INF)
+        forced = Rows("forced", lower - offset, upper - offset, own=sp.csr_array(own))
+        return replace(self, problem=with_rows(self.problem, forced))
 
     def as_planned(self) -> OneAsset:
         """The asset with the commitment of the plan at every step."""

@@ -61,10 +61,12 @@ def integer_parts(problem: Problem) -> list[Part]:
 
 
 def _of_kinds(problem: Problem) -> tuple[Bools, Bools]:
-    """Columns and rows of the blocks that own assets and decide on integers."""
+    """Columns and rows of the blocks that own assets and decide on integers, those that others extend included."""
     columns, rows = np.zeros(problem.columns, dtype=bool), np.zeros(problem.rows, dtype=bool)
+    joined = {name for block in problem.blocks for name in block.joins}
     for block, first, row in zip(problem.blocks, problem.column_start, problem.row_start, strict=True):
-        if block.assets and any(c.integer for c in block.columns):
+        decides = (block.assets or block.joins) and any(c.integer for c in block.columns)
+        if decides or block.name in joined:
             columns[first : first + sum(c.size for c in block.columns)] = True
             rows[row : row + sum(r.size for r in block.rows)] = True
     return columns, rows

@@ -19,6 +19,7 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, time
+from operator import index
 from types import FrameType
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -37,7 +38,7 @@ class RuleFile:
 
     name: str
     source: str
-    function: Callable[[Any, Any], None] = field(compare=False)
+    function: Callable[[Any, Any], object] = field(compare=False)
 
     @property
     def digest(self) -> str:
@@ -75,7 +76,8 @@ class PlanView:
     lookup: Lookup
     stand_in: Callable[[], Any]
     file: RuleFile
-    faults: list[Fault] = field(default_factory=list)
+    told: Callable[[Fault], None]
+    """Takes every fault."""
 
     def __post_init__(self) -> None:
         self.steps = range(self.grid.n)
@@ -119,15 +121,18 @@ class PlanView:
             self.note(f"no asset {asset}" + (f"; did you mean {close[0]}?" if close else ""))
 
     def note(self, reason: str) -> None:
-        """A fault at the line of the file that is being run; each is kept once."""
-        fault = Fault(self.file.name, self.file.line(), reason)
-        if fault not in self.faults:
-            self.faults.append(fault)
+        """A fault at the line of the file that is being run."""
+        self.told(Fault(self.file.name, self.file.line(), reason))
 
-    def _step(self, t: int) -> int:
-        if not (isinstance(t, int) and 0 <= t < self.grid.n):
+    def _step(self, t: Any) -> int:
+        if isinstance(t, slice):
+            raise Faulty("several steps at once; ask for one at a time")
+        if isinstance(t, bool) or not hasattr(t, "__index__"):
+            raise Faulty(f"{t!r} is no step; steps are numbers from 0 to {self.grid.n - 1}")
+        step = index(t)
+        if not 0 <= step < self.grid.n:
             raise Faulty(f"step {t} is outside the plan, whose steps are 0 to {self.grid.n - 1}")
-        return t
+        return step
 
 
 @dataclass(frozen=True)

@@ -303,7 +303,7 @@ class _Search:
         return answers.x
 
     def _balance(self) -> Array | None:
-        if self.answers is None:
+        if self.answers is None or not self.parts:
             return None
         relaxed = self._fresh()
         with self.cutting.timed("solve"):

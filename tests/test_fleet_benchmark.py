@@ -71,3 +71,19 @@ def test_a_plan_of_the_fleet_keeps_every_rule_and_the_connection() -> None:
     assets = [a for members in fleet.assets.values() for a in members]
     assert check_schedule(assets, fleet.context.states, fleet.context.inputs, schedule) == []
     assert float(-schedule.power_mw.sum(axis=0).min()) <= case.connection_mw + 1e-6
+
+
+@pytest.mark.parametrize(
+    ("script", "arguments", "told"),
+    [
+        ("vpp_uc.py", ["--storages", "0", "--processes", "0", "--chp", "0"], "one of them at least 1"),
+        ("vpp_uc.py", ["--storages", "-1"], "numbers of assets are 0 or more"),
+        ("vpp_uc.py", ["--network", "nosuch"], "simbench code 'nosuch' is unknown"),
+        ("rolling.py", ["--assets", "0"], "a fleet needs at least one asset"),
+    ],
+)
+def test_wrong_numbers_are_refused_in_one_line(script: str, arguments: list[str], told: str) -> None:
+    run = subprocess.run([sys.executable, f"benchmarks/{script}", *arguments], capture_output=True, text=True)
+    assert run.returncode == 2
+    assert told in run.stderr.splitlines()[-1]
+    assert "Traceback" not in run.stderr

@@ -136,7 +136,10 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
         rows += _exclusive.rows(risky, sizes, (CHARGE, DISCHARGE, CHARGING), most_in, most_out)
     one = eye(load.size)
     injection = stack(sizes, {CHARGE: sp.csr_array(-one), DISCHARGE: one}, load.size)
-    return Block(NAME, columns, tuple(rows), ids(fleet), injection, -load.ravel(), read=_reader(fleet, reserve, sizes))
+    return Block(
+        NAME, columns, tuple(rows), ids(fleet), injection, -load.ravel(),
+        read=_reader(fleet, reserve, sizes), two_ways=eta_c * eta_d,
+    )  # fmt: skip
 
 
 def _reserve_rows(due: NDArray[np.intp], reserve_mwh: Array, sizes: Sequence[int]) -> list[Rows]:

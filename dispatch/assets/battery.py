@@ -11,7 +11,7 @@ Electric Power Systems Research 212 (2022) 108565, with wear per throughput, the
 Power Systems 33(2), 2018; the taper is the constant-voltage phase as a line in the content.
 
 Charging and discharging at once only wastes energy and wear; where the price is so negative that waste could
-pay, a binary forbids it (`_exclusive`).
+pay, a binary forbids it (`_exclusive`), and where a limit makes it pay, `dispatch/one_way` does.
 """
 
 from __future__ import annotations
@@ -101,7 +101,10 @@ def block(fleet: Sequence[Asset], context: Context) -> Block:
     injection = stack(sizes, {CHARGE: sp.csr_array(-ones), DISCHARGE: ones}, n * steps)
     tapers = _taper_room(fleet, sizes, initial, steps)
     reserve = partial(_headroom, fleet, sizes, power, initial, window, tapers)
-    return Block(NAME, columns, tuple(rows), ids(fleet), injection, read=_reader(ids(fleet), steps), headroom=reserve)
+    return Block(
+        NAME, columns, tuple(rows), ids(fleet), injection,
+        read=_reader(ids(fleet), steps), headroom=reserve, two_ways=eta_c * eta_d,
+    )  # fmt: skip
 
 
 def _headroom(

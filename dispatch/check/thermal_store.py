@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dispatch.check.tools import TOLERANCE_MW, Plan, Recomputed, beyond, inside, integrate, slacks
+from dispatch.check.tools import TOLERANCE_MW, Plan, Recomputed, beyond, idle, inside, integrate, slacks
 
 REPORTED_C = 1e-2
 
@@ -26,4 +26,6 @@ def recompute(plan: Plan) -> Recomputed:
     faults = beyond(name, "power_mw", used, least, most, TOLERANCE_MW)
     faults += slacks(plan, {"overheat_mwh_th": np.inf, "overcool_mwh_th": np.inf})
     faults += inside(plan, stored, start, q.loss_per_h, 0.0, q.store_mwh_th)
+    lack, waste = ("overheat_mwh_th", overheat), ("overcool_mwh_th", plan.decision("overcool_mwh_th"))
+    faults += idle(plan, lack, waste, stored, np.zeros(plan.grid.n), q.store_mwh_th)
     return Recomputed(stored, tuple(faults), {"inlet_c": (inlet, REPORTED_C)})

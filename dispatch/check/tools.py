@@ -15,6 +15,7 @@ TOLERANCE_MW = 1e-4
 TOLERANCE_MWH = 1e-3
 REPORTED_MWH = 1e-4
 ROUNDING_MWH = 1e-6
+SLACK_MWH = 5e-3
 
 
 @dataclass(frozen=True)
@@ -65,6 +66,22 @@ def needless(where: str, name: str, missed: Array, spare: Array, what: str, tol:
     t = int(both[0])
     more = f" (the first of {both.size} steps)" if both.size > 1 else ""
     return [Fault(where, name, f"step {t}: {missed[t]:.5f} although {what} has {spare[t]:.5f}{more}")]
+
+
+def idle(
+    plan: Plan, lack: tuple[str, Array], waste: tuple[str, Array], stored: Array, least: Array, most: float
+) -> list[Fault]:
+    """What is lacking or wasted, MWh (T,) by name, although the store at that step and ever after held enough, or had
+    room, to do without: less of both keeps every later content inside [`least` (T,), `most`] and costs less.
+
+    At the end the store need not hold more than it began with.
+    """
+    kept = np.append(least[:-1], max(least[-1], min(plan.state.stored_mwh, most)))
+    spare, room = (np.minimum.accumulate(side[::-1])[::-1] for side in (stored - kept, most - stored))
+    return [
+        *needless(plan.asset.id, lack[0], lack[1], spare, "its store", SLACK_MWH),
+        *needless(plan.asset.id, waste[0], waste[1], room, "the room in its store", SLACK_MWH),
+    ]
 
 
 def slacks(plan: Plan, limits: Mapping[str, Array | float]) -> list[Fault]:

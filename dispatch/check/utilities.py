@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from dispatch.check.tools import TOLERANCE_MW, TOLERANCE_MWH, Plan, Recomputed, beyond, inside, integrate, slacks
+from dispatch.check.tools import TOLERANCE_MW, TOLERANCE_MWH, Plan, Recomputed, beyond, idle, inside, integrate, slacks
 from vpp.domain.errors import Fault
 from vpp.domain.time import Array
 
@@ -35,7 +35,15 @@ def recompute(plan: Plan) -> Recomputed:
         faults += beyond(name, f"fill of {u.name}", content, common, common, TOLERANCE_MWH)
     faults += beyond(name, "power_mw", used, taken, taken, TOLERANCE_MW * (1 + len(q.utilities)))
     faults += inside(plan, stored, start, q.loss_per_h, 0.0, whole) + _band(plan, process, needed, start)
+    lack, waste = (_of_all(plan, what, whole) for what in ("lacking", "wasted"))
+    faults += idle(plan, ("lacking_mwh", lack), ("wasted_mwh", waste), stored, np.zeros(plan.grid.n), whole)
     return Recomputed(stored, tuple(faults))
+
+
+def _of_all(plan: Plan, what: str, whole: float) -> Array:
+    """(T,) MWh lacking or wasted in all stores alike, which alone can be spared while they keep one fill."""
+    shares = [plan.decision(f"{u.name}_{what}_mwh") / u.store_mwh for u in plan.asset.params.utilities]
+    return np.asarray(whole * np.min(shares, axis=0))
 
 
 def _utility(plan: Plan, u: Any) -> list[Fault]:

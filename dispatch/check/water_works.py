@@ -14,6 +14,7 @@ from dispatch.check.tools import (
     Plan,
     Recomputed,
     beyond,
+    idle,
     inside,
     integrate,
     slacks,
@@ -33,6 +34,10 @@ def recompute(plan: Plan) -> Recomputed:
     faults = beyond(name, "power_mw", used, on * q.min_power_mw, on * q.max_power_mw, TOLERANCE_MW)
     faults += slacks(plan, {"lacking_mwh": np.inf, "wasted_mwh": np.inf})
     faults += inside(plan, stored, start, q.loss_per_h, 0.0, q.capacity_mwh)
+    stops_next = np.append(on[:-1] - on[1:] > 0.5, False)
+    lack, waste = (plan.decision(f"{name}_mwh") for name in ("lacking", "wasted"))
+    needed = np.where(stops_next, q.recovered_share * q.capacity_mwh, 0.0)
+    faults += idle(plan, ("lacking_mwh", lack), ("wasted_mwh", waste), stored, needed, q.capacity_mwh)
     faults += switching(plan, on, q.recovery_h, 0.0)
     if plan.state.available:
         faults += _pauses(plan, on) + _recovered(plan, on, np.concatenate([[start], stored[:-1]]))

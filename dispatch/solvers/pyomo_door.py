@@ -15,11 +15,13 @@ M. L. Bynum et al., Pyomo - Optimization Modeling in Python, 3rd ed., Springer 2
 
 from __future__ import annotations
 
+import inspect
 import logging
 import re
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -27,6 +29,7 @@ import pyomo.environ as pyo
 import scipy.sparse as sp
 from pyomo.core.expr.numeric_expr import LinearExpression
 from pyomo.core.expr.visitor import identify_variables
+from pyomo.repn import generate_standard_repn
 from pyomo.repn.plugins.standard_form import LinearStandardFormCompiler
 
 from dispatch.block import INF, Block, Columns, Rows
@@ -61,47 +64,65 @@ class _Model:
     ) -> None:
         self.file, self._known = file, known
         model = self.model = pyo.ConcreteModel()
-        model.column, model.unknown = pyo.Var(pyo.Any, dense=False), pyo.Var()
-        model.rules = pyo.Block(concrete=True)
+        self.column, self.unknown, self.block = pyo.Var(pyo.Any, dense=False), pyo.Var(), pyo.Block(concrete=True)
+        model.column, model.unknown, model.rules = self.column, self.unknown, self.block
         self.unseen: set[Key] = set()
-        by_id = {a.id: a for a in assets}
-        self.view = PlanView(grid, zone, by_id, states, self._variable, lambda: model.unknown, file)
+        told: list[Fault] = []
+        by_id = MappingProxyType({a.id: a for a in assets})
+        view = PlanView(grid, zone, by_id, states, self._variable, lambda: self.unknown, file, told.append)
         with _silent():
             try:
-                file.function(model.rules, self.view)
-            except Exception as why:
-                self.view.faults.append(Fault(file.name, _line_of(why, file.name), _reason(why)))
-        self.faults = [*dict.fromkeys([*self.view.faults, *self._refused()])]
+                if inspect.isawaitable(given := file.function(self.block, view)) or inspect.isgenerator(given):
+                    told.append(Fault(file.name, "", "rules(b, plan) is a generator or async: it states nothing"))
+            except (Exception, SystemExit) as why:
+                told.append(Fault(file.name, _line_of(why, file.name), _reason(why)))
+            self.faults = [*dict.fromkeys([*told, *self._refused(), *self._senseless(told=bool(told))])]
 
     def _variable(self, asset: str, what: str, t: int) -> Any:
         key = asset, what, t
-        if key not in self.model.column:
+        if key not in self.column:
             try:
                 self._known(*key)
             except Unseen:
                 self.unseen.add(key)
-        return self.model.column[key]
+        return self.column[key]
 
     def _refused(self) -> Iterator[Fault]:
         """What a rule file must not do, by name."""
-        m = self.model
-        for part in m.component_objects(descend_into=False):
-            if part is not m.column and part is not m.unknown and part is not m.rules and not _internal(part):
+        ours = self.column, self.unknown, self.block
+        for part in ours:
+            if part.model() is not self.model:
+                yield Fault(self.file.name, self._written("del_component"), "takes away what the plan is made of")
+        for part in self.model.component_objects(descend_into=False):
+            if all(part is not own for own in ours) and not _internal(part):
                 yield self._fault(part, f"is added outside of the rules; {ADVICE}")
-        for part in m.rules.component_objects():
+        for part in self.block.component_objects():
             if part.ctype is pyo.Var:
                 yield self._fault(part, f"is a new variable; {ADVICE}")
             elif part.ctype is pyo.Objective:
                 yield self._fault(part, "is an objective; costs are the plan's own")
             elif part.ctype not in ALLOWED and not _internal(part):
                 yield self._fault(part, f"is a {part.ctype.__name__}; {ADVICE}")
+        parts = [self.block, *self.block.component_data_objects((pyo.Constraint, pyo.Block))]
+        if not all(part.active for part in parts):
+            yield Fault(self.file.name, self._written("deactivate"), "switches constraints off: they state nothing")
         yield from self._changed()
+
+    def _senseless(self, told: bool) -> Iterator[Fault]:
+        """Rows that are no linear row over the plan's variables, or that nothing could keep; `told` where stand-ins
+        are the consequence of a fault that is known already."""
         for row in self.rows():
-            if row.body.polynomial_degree() not in (0, 1):
-                yield self._fault(row.parent_component(), f"is not linear in {row.local_name}")
+            strange = [v for v in identify_variables(row.body) if v.parent_component() is not self.column]
+            if any(v is not self.unknown for v in strange):
+                yield self._fault(row.parent_component(), f"uses a variable of its own in {row.local_name}; {ADVICE}")
+            elif strange and not told:
+                yield self._fault(row.parent_component(), f"uses a stand-in in {row.local_name}; {ADVICE}")
+            elif reason := _no_row(row):
+                at = "" if row is row.parent_component() else f"[{row.index()}] "
+                yield self._fault(row.parent_component(), at + reason)
 
     def _changed(self) -> Iterator[Fault]:
-        for key, variable in self.model.column.items():
+        for key, variable in self.column.items():
             name = f"plan.{key[1]}[{key[0]!r}][{key[2]}]"
             if variable.fixed:
                 yield Fault(self.file.name, self._written("fix"), f"{name} is fixed; state it as a constraint")
@@ -124,13 +145,35 @@ class _Model:
 
     def rows(self) -> Iterator[Any]:
         """Every active constraint, one index each."""
-        yield from self.model.rules.component_data_objects(pyo.Constraint, active=True)
+        yield from self.block.component_data_objects(pyo.Constraint, active=True)
 
     def seen(self, row: Any) -> bool:
         """Whether this stage knows everything the row is about."""
         return not self.unseen or all(
-            v.index() not in self.unseen for v in identify_variables(row.body) if v is not self.model.unknown
+            v.index() not in self.unseen for v in identify_variables(row.body) if v is not self.unknown
         )
+
+
+def _no_row(row: Any) -> str:
+    """Why a constraint cannot become a row of finite numbers that something could keep; empty where it can."""
+    try:
+        form = generate_standard_repn(row.body)
+        low, high = (None if side is None else float(pyo.value(side)) for side in (row.lower, row.upper))
+        if not form.is_linear():
+            return "is not linear"
+        numbers = [*map(float, map(pyo.value, form.linear_coefs)), float(pyo.value(form.constant))]
+    except (ValueError, ZeroDivisionError, OverflowError, TypeError) as why:
+        return f"has no value ({_reason(why)})"
+    if not np.isfinite([*numbers, *(side for side in (low, high) if side is not None)]).all():
+        return "is not finite"
+    *factors, constant = numbers
+    if not any(factors) and not _inside(constant, low, high):
+        return f"can never hold, whatever the plan does: {constant:g} is a constant"
+    return ""
+
+
+def _inside(value: float, low: float | None, high: float | None) -> bool:
+    return (low is None or value >= low - KEPT) and (high is None or value <= high + KEPT)
 
 
 def _internal(part: Any) -> bool:
@@ -141,13 +184,12 @@ def _internal(part: Any) -> bool:
 @contextmanager
 def _silent() -> Iterator[None]:
     """Pyomo logs what it also raises."""
-    log = logging.getLogger("pyomo.core")
-    level = log.level
-    log.setLevel(logging.CRITICAL + 1)
+    before = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
     try:
         yield
     finally:
-        log.setLevel(level)
+        logging.disable(before)
 
 
 def _line_of(why: BaseException, name: str) -> str:
@@ -155,7 +197,7 @@ def _line_of(why: BaseException, name: str) -> str:
     return f"line {lines[-1]}" if lines else ""
 
 
-def _reason(why: Exception) -> str:
+def _reason(why: BaseException) -> str:
     text = " ".join(str(why).split()).partition(" Error thrown for")[0]
     return f"{type(why).__name__}: {text}"
 
@@ -187,7 +229,7 @@ def rule_rows(
             row.deactivate()
     if not any(True for _ in model.rows()):
         return [], []
-    form = LinearStandardFormCompiler().write(model.model.rules, mixed_form=True)
+    form = LinearStandardFormCompiler().write(model.block, mixed_form=True)
     own, injection, shift = _exchanged(form, [places.of(*v.index()) for v in form.columns], places)
     side = np.array([r.bound_type for r in form.rows])
     rhs = np.asarray(form.rhs, dtype=float) - shift
@@ -254,7 +296,7 @@ def broken_rules(
     model = _Model(file, schedule.grid, zone, assets, states, values)
     if model.faults:
         return list(model.faults)
-    for key, variable in model.model.column.items():
+    for key, variable in model.column.items():
         if key not in model.unseen:
             variable.set_value(values(*key), skip_validation=True)
     ours, faults = set(decided), []

@@ -219,3 +219,13 @@ def test_a_thousand_batteries_build_quickly() -> None:
         battery.block(fleet, context)
         wall.append(time.perf_counter() - began)
     assert min(wall) < 0.5
+
+
+def test_one_that_begins_above_its_taper_need_not_hold_what_it_loses_there() -> None:
+    """Without an end value the content asked for is the initial one less standing loss, not below the taper's knee."""
+    grid = TimeGrid.uniform(START, timedelta(hours=1), 8)
+    for loss, left in ((0.01, 1.8 * 0.99**8), (0.05, 1.6)):
+        params = battery.Params(**PLAIN, standing_loss_per_h=loss, taper_from_soc=0.8)
+        block = battery.block([asset_of("b", "battery", params)], context_of(grid, {"b": state_of("b", 1.8)}))
+        solved = solve_block(block, ["b"], grid, np.full(grid.n, 300.0))
+        assert block.read(solved.x, {})["b"].stored_mwh[-1] == pytest.approx(left, abs=1e-6)

@@ -6,6 +6,7 @@ import ast
 import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -17,9 +18,11 @@ from hypothesis import strategies as st
 
 from dispatch import accounting, check, follow
 from dispatch.check import check_schedule
-from dispatch.check.tools import beyond, needless
+from dispatch.check.registry import RECOMPUTE
+from dispatch.check.tools import Plan, beyond, needless
 from dispatch.registry import KINDS
 from dispatch.wish import Wish
+from tests.dispatch.oracle_tools import START
 from tests.dispatch.random_fleet import GRID_NAMES, MAKE, Fleet, plan, random_fleet
 from tests.dispatch.tables import uncovered
 from vpp.domain.errors import Fault, InputFaults
@@ -259,11 +262,11 @@ def test_overcooling_and_the_inlet_are_recomputed() -> None:
               "inlet_min_c": 18.0, "inlet_max_c": 28.0, "heat_capacity_mwh_th_per_c": 0.5}  # fmt: skip
     inputs = {"heat_mw_th": np.array([1.0, 1.5]), "ambient_c": np.full(2, 20.0)}
     told = {"overcool_mwh_th": [0.5, 0.5], "overheat_mwh_th": [0.0, 0.0]}
-    good = {"inlet_c": [22.0, 22.0]}
-    state = {"stored_mwh": 0.1}
+    good = {"inlet_c": [18.0, 18.0]}
+    state = {"stored_mwh": 0.5}
     assert alone("thermal_store", params, inputs, state, [-0.5, -0.5], **told, **good) == []
-    assert alone("thermal_store", params, inputs, state, [-0.5, -0.5], **told, inlet_c=[22.0, 21.9]) == [
-        "x/inlet_c (reported): step 1: 21.90000 outside [22.00000, 22.00000]"
+    assert alone("thermal_store", params, inputs, state, [-0.5, -0.5], **told, inlet_c=[18.0, 17.9]) == [
+        "x/inlet_c (reported): step 1: 17.90000 outside [18.00000, 18.00000]"
     ]
     assert alone("thermal_store", params, inputs, state, [-0.5, -0.5])[0].startswith("x/stored_mwh")
 
@@ -291,3 +294,51 @@ def test_a_malformed_schedule_is_refused(change: Callable[[Schedule], Schedule],
     fleet = random_fleet(5, "quarters", ("chp",))
     found = faults(fleet, change(plan(fleet, 5).schedule))
     assert ("chp-0", field) in {(f.where, f.field) for f in found}
+
+
+STEPS = 4
+
+
+def stored_plan(kind: str, params: dict[str, Any], begin: float, power: float, inputs: dict[str, float]) -> Plan:
+    """Four hours of one asset at one power."""
+    made = Asset("a", kind, "s", "mp:a", "n", None, KINDS[kind].Params(**params))
+    state = AssetState("a", START, START, -power, begin, True, 100_000)
+    grid = TimeGrid.uniform(START, timedelta(hours=1), STEPS)
+    given = {k: np.full(STEPS, v) for k, v in inputs.items()}
+    return Plan(made, state, grid, np.full(STEPS, -power), np.ones(STEPS), {}, given)
+
+
+WATER = stored_plan(
+    "water_works", {"min_power_mw": 0.1, "max_power_mw": 1.0, "capacity_mwh": 2.0}, 0.5, 0.5, {"need_mw": 0.4}
+)
+COLD = stored_plan(
+    "thermal_store",
+    {"max_power_mw": 0.8, "min_power_mw": 0.1, "cop_at_20c": 4.0, "cop_slope_per_c": 0.0, "store_mwh_th": 3.0,
+     "loss_per_h": 0.0, "inlet_min_c": 18.0, "inlet_max_c": 27.0, "heat_capacity_mwh_th_per_c": 0.13},
+    0.5, 0.5, {"heat_mw_th": 1.9, "ambient_c": 20.0},
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("plan", "lack", "waste"),
+    [(WATER, "lacking_mwh", "wasted_mwh"), (COLD, "overheat_mwh_th", "overcool_mwh_th")],
+)
+def test_a_slack_that_the_store_makes_needless_is_a_fault(plan: Plan, lack: str, waste: str) -> None:
+    """The content rises by 0.1 MWh an hour from 0.5, so nothing need be lacking, nor wasted below the ceiling."""
+
+    def told(**decisions: Any) -> list[str]:
+        found = RECOMPUTE[plan.asset.kind]([replace(plan, decisions={k: np.array(v) for k, v in decisions.items()})])
+        return [f"{f.field}: {f.reason}" for f in found[0].faults]
+
+    assert told() == []
+    assert told(**{lack: [0.0, 0.2, 0.0, 0.0]}) == [f"{lack}: step 1: 0.20000 although its store has 0.60000"]
+    wasted = told(**{waste: [0.0, 0.2, 0.0, 0.0]})
+    assert len(wasted) == 1 and wasted[0].startswith(f"{waste}: step 1: 0.20000 although the room in its store has ")
+
+
+def test_a_slack_that_is_needed_later_is_no_fault() -> None:
+    """Emptied by a need of 1 MW, the basin lacks 0.5 MWh an hour from the second on: early or late costs the same."""
+    plan = replace(WATER, inputs={"need_mw": np.full(STEPS, 1.0)})
+    for lacking in ([0.0, 0.5, 0.5, 0.5], [0.5, 0.0, 0.5, 0.5]):
+        decisions = {"lacking_mwh": np.array(lacking)}
+        assert RECOMPUTE["water_works"]([replace(plan, decisions=decisions)])[0].faults == ()

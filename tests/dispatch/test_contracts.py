@@ -262,3 +262,11 @@ def test_rows_across_blocks_name_their_shape() -> None:
     held = traded.x[columns_of(traded.problem, "reserve", "held_mw up r")]
     sold = traded.x[columns_of(traded.problem, "reserve", "sold_mw r")]
     np.testing.assert_allclose(held.reshape(len(fleet.assets), -1).sum(axis=0), sold, atol=1e-7)
+
+
+def test_the_sunk_peak_of_a_period_is_the_highest_of_its_steps() -> None:
+    on, ids = grid(8), ("l",)
+    already = np.array([0.3, 0.3, 1.5, 1.5, 0.9, 0.9, 0.9, 0.9])
+    product = demand_charge.demand_charge(charge(1000.0), ids, ids, on, np.zeros(8), already)
+    raw = Living(assemble(on, ids, [load("l", np.full(8, 2.0)), product])).solve_lp(30.0)
+    assert raw.objective == pytest.approx(1000.0 * (2.0 - 1.5))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Any
 
 import numpy as np
@@ -329,3 +329,57 @@ def test_every_kind_is_explained_and_every_price_named_lies_on_its_side(kind: st
             past = change.price_eur_per_mwh - now
             assert past >= -1e-3 if change.side == "above" else past <= 1e-3
         assert words.sentence(told).startswith(f"{ids[0]} ")
+
+
+def machine() -> tuple[Asset, AssetState, dict[str, Array]]:
+    """One task of half an hour at 2 MW that starts between 00:30 and 02:30, steps 2 to 10."""
+    job = {"id": "cast", "profile": [{"minutes": 30, "power_mw": 2.0}], "earliest": "00:30", "latest": "02:30",
+           "missed_eur": 1e4}  # fmt: skip
+    q = KINDS["batch"].Params(jobs=[job], day_begins="23:00")
+    return Asset("press", "batch", "shop", "mp:press", "node", None, q), AssetState("press", START, START, 0.0, 0.0), {}
+
+
+def cheap_at(*steps: int) -> Array:
+    price = np.full(QUARTERS, 60.0)
+    price[list(steps)] = 20.0
+    return price
+
+
+def test_a_task_runs_and_waits_because_of_the_price() -> None:
+    w = world(machine(), price=cheap_at(6, 7))
+    runs, waits = why(w, "press", 6), why(w, "press", 4)
+    assert (runs.on, runs.reason, runs.changes[0].would) == (True, "price", "stop")
+    assert (waits.on, waits.reason, waits.changes[0].would) == (False, "price", "start")
+    assert waits.changes[0].extra_cost_eur == pytest.approx(2.0 * 0.5 * (60.0 - 20.0))
+    assert (waits.changes[0].instead, waits.changes[0].instead_until) == (6, 8)
+    for t in range(QUARTERS):
+        told = Words(GRID, "Europe/Berlin", "EUR").sentence(why(w, "press", t))
+        assert "nobody controls it" not in told
+
+
+def test_a_machine_rests_outside_its_windows_and_at_an_ordered_limit() -> None:
+    outside = why(world(machine(), price=cheap_at(6, 7)), "press", 1)
+    assert (outside.on, outside.reason, outside.limit) == (False, "own", "windows")
+    low = np.where(np.arange(QUARTERS) == 6, -1.0, -np.inf)
+    limits = {"press": (low, np.full(QUARTERS, np.inf))}
+    held = why(world(machine(), price=cheap_at(6, 7)), "press", 6, limits=limits)
+    assert (held.on, held.reason) == (False, "limit")
+    assert held.worth_eur == pytest.approx(0.25 * 2.0 * (60.0 - 20.0))
+
+
+def test_a_machine_goes_on_because_its_task_already_runs() -> None:
+    asset, state, inputs = machine()
+    job = asset.params.jobs[0].model_copy(update={"earliest": time(0, 0), "latest": time(0, 0)})
+    running = replace(asset, params=asset.params.model_copy(update={"jobs": (job,)}))
+    half = replace(state, stored_mwh=0.5, power_mw=-2.0, on=True)
+    told = why(world((running, half, inputs), price=60.0), "press", 0)
+    assert (told.on, told.reason, told.limit) == (True, "own", "running task")
+
+
+def test_a_way_to_move_is_told_once_at_its_nearest_price() -> None:
+    """Two pieces of a cost curve want more power above two prices, and the nearer one comes first."""
+    changes = tuple(Change(w, s, p) for w, s, p in (
+        ("more piece", "above", 62.86), ("more piece", "above", 67.5), ("less piece", "below", 40.0)))  # fmt: skip
+    told = Explanation("biomass", 0, 1.0, None, 60.0, {"energy": 60.0}, "price", changes=changes)
+    said = Words(GRID, "Europe/Berlin", "EUR").sentence(told)
+    assert "It would run at more power above 62.86 EUR/MWh and run at less power below 40.00 EUR/MWh." in said

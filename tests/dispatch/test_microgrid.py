@@ -342,3 +342,13 @@ def test_the_next_stage_islands_as_planned() -> None:
     beyond = TimeGrid.uniform(grid.edges[-2], timedelta(minutes=15), 2)
     assert np.isnan(microgrid.as_planned(contract, upper, beyond).known["separate"][1])
     assert microgrid.as_planned(contract, replace(upper, products={}), minutes) is contract
+
+
+def test_an_outage_that_began_before_the_plan_is_not_begun_again() -> None:
+    grid = GRIDS["quarters"]
+    fleet = small(2, grid)
+    begun = {"start": grid.start - timedelta(hours=1), "end": grid.edges[2]}
+    for cut, money in ((begun, 0.0), (outage(grid, 0, 2), 80.0)):
+        found = plan(fleet, terms(outages=[cut], separation_eur=80.0), ("cells", "pv", "load"), np.full(grid.n, 50.0))
+        assert found.separate[:3].tolist() == [1.0, 1.0, 0.0]
+        assert found.costs.get("starts", 0.0) == pytest.approx(money)

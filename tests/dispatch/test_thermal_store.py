@@ -194,3 +194,20 @@ def test_a_gap_in_the_heat_load_is_a_gap() -> None:
     inputs = {"dc": {"heat_mw_th": heat, "ambient_c": np.full(grid.n, 20.0)}}
     with pytest.raises(DataGap, match="no value at step 3"):
         thermal_store.block([asset("dc")], Context(grid, START, {"dc": state("dc", 0, 0.6, True, 0)}, inputs))
+
+
+def test_reserve_counts_cold_at_the_best_cop_of_the_plan() -> None:
+    """A MWh not taken costs the store at most the best COP's cold: at COPs of 5 and 4, a fifth of the store."""
+    grid = GRIDS["quarters"]
+    cold = asset("dc", cop_at_20c=5.0, cop_slope_per_c=-0.1, loss_per_h=0.0, min_power_mw=0.0)
+    ambient = np.where(np.arange(grid.n) % 2, 30.0, 20.0)
+    inputs = {"dc": {"heat_mw_th": np.full(grid.n, 1.0), "ambient_c": ambient}}
+    block = thermal_store.block([cold], Context(grid, START, {"dc": state("dc", -0.2, 0.7, True, 0)}, inputs))
+    assert block.headroom is not None
+    up, down = block.headroom().up, block.headroom().down
+    assert up is not None and down is not None
+    x = np.concatenate([np.full(c.size, 0.7 if c.label == "cold" else 0.0) for c in block.columns])
+    held, space = (r.energy_mwh.matrix @ x + r.energy_mwh.offset for r in (up, down))
+    np.testing.assert_allclose(held[1:], 0.7 / 5.0)
+    np.testing.assert_allclose(space[1:], (1.2 - 0.7) / 5.0)
+    np.testing.assert_allclose(up.takes_back, 5.0 / 4.0)

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 
 from dispatch.check import check_schedule
 from tests.service.conftest import ISSUED, Make
+from vpp.domain.errors import NotSolved
 from vpp.domain.schedule import DispatchRun
 from vpp.domain.stage import LADDER
 from vpp.service.cli import app
@@ -38,12 +39,14 @@ def test_the_demos_plan_is_feasible_and_its_gap_is_true(make: Make, secured: Sec
     assert report["level"] in LADDER
     other = secured[2].solution
     if report["level"] == "optimal":
+        assert report["no_gap"] is None
         assert report["bound"] <= report["objective"] + 1e-6
         assert other is None or report["bound"] <= other.objective + 1e-6, "no plan lies below a bound"
         assert report["gap"] == pytest.approx((report["objective"] - report["bound"]) / abs(report["objective"]))
     else:
         assert report["reason"]
         assert report["gap"] is None
+        assert "fallback" in report["no_gap"]
     if report["certificate"]["verdict"] == "clean":
         assert report["violations_final"] == 0
     else:
@@ -94,3 +97,21 @@ def test_the_command_passes_it_on(secured: Secured, monkeypatch: pytest.MonkeyPa
     assert json.loads(target.read_text())["deadline_s"] == 20.0
     refused = CliRunner().invoke(app, ["plan", "--deadline", "0"])
     assert refused.exit_code == 2
+
+
+@pytest.mark.parametrize("seconds", ["inf", "nan", "-inf", "0", "86401"])
+def test_a_deadline_that_is_no_time_is_refused(seconds: str) -> None:
+    refused = CliRunner().invoke(app, ["plan", "--deadline", seconds])
+    assert refused.exit_code == 2
+    assert "seconds" in refused.output
+
+
+def test_a_fallback_says_why_it_has_no_gap(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(*_: object, **__: object) -> None:
+        raise NotSolved("late")
+
+    monkeypatch.setattr("vpp.service.cascade.one_way_plan", late)
+    report = plan_report(*plan_day(make(ISSUED, network=False), ISSUED, False, 1.0))
+    assert (report["status"], report["objective"], report["bound"], report["gap"]) == ("fallback", None, None, None)
+    assert report["no_gap"].startswith("this is a fallback schedule")
+    assert "late" in report["reason"]

@@ -16,6 +16,7 @@ from dispatch.rules import RuleFile
 from tests.service.conftest import DEMO, ISSUED, Make, local
 from vpp.domain.errors import InputFaults
 from vpp.domain.stage import DAY_AHEAD
+from vpp.service import rule_files
 from vpp.service.assemble import problem_of, rule_faults
 from vpp.service.cascade import committing, run_stage
 from vpp.service.cli import main
@@ -160,3 +161,54 @@ def test_the_digest_of_a_situation_holds_the_rules(hungry: Situation) -> None:
     other = RuleFile("rules.py", "another", lambda b, plan: None)
     digests = {replace(hungry, rules=r).digest() for r in (None, hungry.rules, other)}
     assert len(digests) == 3
+
+
+HEAD, PYOMO = "def rules(b, plan):\n", "    import pyomo.environ as pyo\n"
+ON = "plan.on['mill-1'][0]"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (HEAD + "    @b.Constraint(plan.steps)\n    def never(b, t):\n        return 0 * plan.on['mill-1'][t] >= 1\n",
+         "rules.py/line 3: never [0] can never hold, whatever the plan does: 0 is a constant"),
+        (HEAD + PYOMO + f"    b.p = pyo.Param(mutable=True)\n    b.c = pyo.Constraint(expr={ON} <= b.p)\n",
+         "rules.py/line 4: c has no value (ValueError: Error evaluating Param value (rules.p)"),
+        (HEAD + PYOMO + f"    x = pyo.Var()\n    x.construct()\n    b.c = pyo.Constraint(expr=x + {ON} <= 1)\n",
+         "rules.py/line 5: c uses a variable of its own in c"),
+        (HEAD + PYOMO + "    b.c = pyo.Constraint(expr=plan.stand_in() <= 1)\n",
+         "rules.py/line 3: c uses a stand-in in c"),
+        *((HEAD + PYOMO + f"    b.c = pyo.Constraint(expr={row})\n", "rules.py/line 3: c is not finite")
+          for row in (f"{ON} <= float('nan')", f"float('nan') * {ON} <= 1", f"float('inf') * {ON} <= 1",
+                      f"{ON} <= float('inf')", f"{ON} <= float('-inf')")),
+        (HEAD + "    yield 1\n", "rules.py/line 1: rules(b, plan) is a generator or async: it states nothing"),
+        ("async " + HEAD + "    pass\n", "rules.py/line 1: rules(b, plan) is a generator or async: it states nothing"),
+        ("rules = lambda b, plan: (plan.on for _ in plan.steps)\n", "rules.py: rules(b, plan) is a generator or async"),
+        (HEAD + PYOMO + "    b.c = pyo.Constraint(rule=lambda b: pyo.Constraint.Infeasible)\n",
+         "rules.py/line 3: c can never hold, whatever the plan does: 1 is a constant"),
+        (HEAD + "    plan.on['nosuch'][0]\n    plan.faults.clear()\n", "rules.py/line 2: no asset nosuch"),
+        (HEAD + PYOMO + f"    b.c = pyo.Constraint(expr={ON} <= 0)\n    b.deactivate()\n",
+         "rules.py/line 4: switches constraints off: they state nothing"),
+        (HEAD + "    import sys\n    sys.exit(3)\n", "rules.py/line 3: SystemExit: 3"),
+        ("raise SystemExit(4)\n", "rules.py/line 1: SystemExit: 4"),
+        (HEAD + "    b.model().del_component('column')\n", "rules.py/line 2: takes away what the plan is made of"),
+        (HEAD + "    plan.on['chp'][20]\n", "rules.py/line 2: step 20 is outside the plan, whose steps are 0 to 14"),
+        (HEAD + "    plan.on['chp'][0:4]\n", "rules.py/line 2: several steps at once; ask for one at a time"),
+        (HEAD + "    plan.on['chp'][True]\n", "rules.py/line 2: True is no step; steps are numbers from 0 to "),
+    ],
+)  # fmt: skip
+def test_what_would_state_nothing_or_end_a_plan_is_a_fault_of_its_line(
+    with_rules: Folder, text: str, told: str
+) -> None:
+    assert any(fault.startswith(told) for fault in faults_of(with_rules(text)))
+
+
+def test_a_step_may_be_any_whole_number(with_rules: Folder) -> None:
+    text = HEAD + "    import numpy as np\n    plan.on['chp'][np.int64(3)]\n"
+    assert load_portfolio(with_rules(text)).rules is not None
+
+
+@pytest.mark.parametrize("text", [HEAD + "    while True:\n        pass\n", "while True:\n    pass\n"])
+def test_code_that_never_ends_is_a_fault(with_rules: Folder, monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    monkeypatch.setattr(rule_files, "TRIAL_S", 0.2)
+    assert "has not ended after 0.2 s" in faults_of(with_rules(text))[0]

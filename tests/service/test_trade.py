@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -251,3 +252,20 @@ def test_every_fault_of_contracts_is_named_at_once(tmp_path: Path) -> None:
         "offices/reserve fast-reserve: a fixed_load sells none", "of.assets: unknown asset nobody",
     ):  # fmt: skip
         assert part in found, f"{part}\n{found}"
+
+
+def test_microgrids_lie_within_each_other_or_apart(tmp_path: Path) -> None:
+    def grids(*members: tuple[str, ...]) -> list[dict[str, Any]]:
+        return [
+            {"product": "microgrid", "id": f"grid-{k}", "of": {"assets": list(of)}, "import_mw": 1.0, "export_mw": 1.0}
+            for k, of in enumerate(members)
+        ]
+
+    nested = grids(("battery-steel", "biomass"), ("biomass",), ("chp",))
+    assert len(load_portfolio(portfolio(tmp_path / "nested", contracts=nested)).contracts) == 3
+    crossed = grids(("battery-steel", "biomass"), ("biomass", "chp"))
+    with pytest.raises(InputFaults) as caught:
+        load_portfolio(portfolio(tmp_path / "crossed", contracts=crossed))
+    assert [str(f) for f in caught.value.faults] == [
+        "grid-1/of: shares biomass with grid-0, and neither lies within the other"
+    ]

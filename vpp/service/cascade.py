@@ -20,8 +20,9 @@ from dispatch.certify import certify
 from dispatch.check import check_contracts, check_schedule
 from dispatch.exposure import Exposure
 from dispatch.ladder import device_default, last_good, merit_order
+from dispatch.one_way import one_way_plan
 from dispatch.prices import prices_of
-from dispatch.secure import Secured, secure_plan
+from dispatch.secure import Secured
 from dispatch.warm import Warm
 from vpp.domain.errors import Fault, VppError
 from vpp.domain.network import Certificate, Network
@@ -164,7 +165,7 @@ def plan_of(s: Situation, exposure: Exposure | None, secure: bool = True, warm: 
     problem = problem_of(s)
     build = time.perf_counter() - began
     deadline_s = s.stage.deadline.total_seconds() - build
-    secured = secure_plan(
+    secured = one_way_plan(
         problem, network, exposure,
         deadline_s=deadline_s, rel_gap=GAP[s.stage.name], max_rounds=MAX_ROUNDS,
         hint=_last_commitment(s), warm=warm, fallback=_own_commitment(s),

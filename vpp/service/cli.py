@@ -19,6 +19,7 @@ import typer
 
 from vpp.service.cli_options import (
     DatabaseOption,
+    DeadlineOption,
     HostOption,
     JsonOption,
     PortfolioOption,
@@ -116,9 +117,7 @@ def plan(
     portfolio: PortfolioOption = DEMO,
     day: Annotated[str, typer.Option("--day", help="Local day to plan, such as 2016-07-12.")] = "2016-07-12",
     no_security: Annotated[bool, typer.Option("--no-security", help="Leave the network out of the plan.")] = False,
-    deadline: Annotated[
-        float | None, typer.Option("--deadline", min=0.1, help="Seconds from build to plan; else the stage's.")
-    ] = None,
+    deadline: DeadlineOption = None,
     out: JsonOption = "-",
 ) -> None:
     """One day-ahead run for a day: schedule, bound, certificate."""

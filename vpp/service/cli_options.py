@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+LEAST_S, MOST_S = 0.1, 86_400.0
+
 
 def to_write(target: str) -> str:
     """The target of `--json`, tried before the work."""
@@ -34,8 +36,19 @@ def a_database(file: Path | None) -> Path | None:
     return file
 
 
+def a_deadline(seconds: float | None) -> float | None:
+    """Seconds of `--deadline`."""
+    if seconds is not None and not LEAST_S <= seconds <= MOST_S:
+        raise typer.BadParameter(f"{seconds:g} is not in {LEAST_S:g} to {MOST_S:g} seconds")
+    return seconds
+
+
 PortfolioOption = Annotated[Path, typer.Option("--portfolio", help="Folder with portfolio.yaml and its companions.")]
 JsonOption = Annotated[str, typer.Option("--json", callback=to_write, help="Where to write the JSON; - is stdout.")]
+DeadlineOption = Annotated[
+    float | None,
+    typer.Option("--deadline", callback=a_deadline, help="Seconds from build to plan; else the stage's."),
+]
 DatabaseOption = Annotated[Path | None, typer.Option("--db", callback=a_database, help="SQLite file of the record.")]
 HostOption = Annotated[str | None, typer.Option("--host", help="Where to listen; VPP_HOST, else 127.0.0.1.")]
 PortOption = Annotated[int | None, typer.Option("--port", min=1, max=65535, help="VPP_PORT, else 8000.")]

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import timedelta
-from typing import Any
+from itertools import combinations
+from typing import TYPE_CHECKING, Any
 
 from vpp.domain.errors import Fault
 from vpp.domain.portfolio import Asset
 from vpp.service.yaml_files import raw_ids, validated
+
+if TYPE_CHECKING:
+    from dispatch.product import Contract
 
 FILE = "market.yaml"
 SECTIONS = ("contracts", "reserve")
@@ -110,3 +114,15 @@ def bound_assets(
         if a.site in sites or a.metering_point in terms.of.metering_points or a.id in terms.of.assets
     )  # fmt: skip
     return tuple(a.id for a in named if product != RESERVE or why_not(a, terms) is None)
+
+
+def overlaps(contracts: Sequence[Contract]) -> list[Fault]:
+    """Microgrids that share some assets and not all of one: nested ones have a connection each, others cannot."""
+    from dispatch.products.microgrid import NAME
+
+    grids = [(c.id, set(c.assets)) for c in contracts if c.product == NAME]
+    return [
+        Fault(other, "of", f"shares {', '.join(sorted(mine & its))} with {name}, and neither lies within the other")
+        for (name, mine), (other, its) in combinations(grids, 2)
+        if mine & its and not (mine < its or its < mine)
+    ]

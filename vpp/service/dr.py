@@ -20,8 +20,8 @@ import numpy as np
 from adapters.store import Store
 from dispatch.baseline import FIVE, TEN, Meter, baselines
 from dispatch.flexibility import flexible_power, held_mw
+from dispatch.one_way import one_way_plan
 from dispatch.problem import with_block
-from dispatch.secure import solve_secure
 from forecasting.calendar import german_holidays
 from vpp.domain.errors import DataGap, NotSolved, SoldTwice
 from vpp.domain.ledger import Claim, Ledger
@@ -153,10 +153,10 @@ def _most(s: Situation, ids: Sequence[str], window: Sequence[int], reference: Ar
     block = flexible_power(ids, everyone, s.grid, window, reference, "up", most_mw)
     try:
         network = s.grid_side.network if s.grid_side else None
-        solution = solve_secure(
+        solution = one_way_plan(
             with_block(problem_of(s), block), network, exposure_of(s),
             deadline_s=DEADLINE_S, rel_gap=0.01, max_rounds=4,
-        )  # fmt: skip
+        ).solution  # fmt: skip
     except NotSolved:
         return None
     return solution.schedule

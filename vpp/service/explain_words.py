@@ -11,6 +11,8 @@ from vpp.domain.time import TimeGrid
 
 OWN = {
     "min_up": "its minimum run time", "min_down": "its minimum stop time", "starts_per_day": "its starts per day",
+    "order": "the order of its tasks", "gap": "the longest gap between its tasks",
+    "running task": "the task that runs already", "windows": "the windows of its tasks",
     "crew": "the crew of its silo", "ramp_up": "its ramp", "ramp_down": "its ramp", "taper": "its charging taper",
 }  # fmt: skip
 PARTS = {
@@ -116,10 +118,13 @@ class Words:
         )
 
     def _moves(self, changes: Sequence[Change]) -> str:
-        told = [
-            f"{_moved(c.would)} {c.side} {self._price(c.price_eur_per_mwh)}" for c in changes if c.first is None
-        ]  # fmt: skip
-        return f"It would {' and '.join(told[:LISTED])}." if told else ""
+        """The nearest price of each way it could move, of which there are several where a cost curve has pieces."""
+        told: dict[str, str] = {}
+        for c in changes:
+            if c.first is None:
+                told.setdefault(f"{_moved(c.would)} {c.side}", self._price(c.price_eur_per_mwh))
+        listed = [f"{way} {price}" for way, price in told.items()]
+        return f"It would {' and '.join(listed[:LISTED])}." if listed else ""
 
     def _store(self, e: Explanation) -> str:
         found: Binding | None = next((b for b in e.bindings if b.name.endswith((" full", " empty"))), None)

@@ -15,7 +15,7 @@ from typing import Any
 from zoneinfo import ZoneInfo
 
 from dispatch.explain import Explanation, explain
-from dispatch.secure import secure_plan
+from dispatch.one_way import one_way_plan
 from vpp.domain.errors import DataGap, Fault, InputFaults, NotFound
 from vpp.domain.portfolio import Portfolio
 from vpp.domain.schedule import DispatchRun, Schedule
@@ -121,7 +121,7 @@ def replanned(s: Situation, schedule: Schedule) -> DispatchRun:
     """`schedule` with the prices of the linear program that keeps its commitments. Raises NotSolved."""
     exposure = exposure_of(s)
     network = s.grid_side.network if s.grid_side else None
-    secured = secure_plan(
+    secured = one_way_plan(
         problem_of(s), network, exposure,
         deadline_s=REPLAN_S, rel_gap=ANY_GAP, max_rounds=MAX_ROUNDS, hint=dict(schedule.commitment),
     )  # fmt: skip

@@ -14,8 +14,8 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from dispatch.flexibility import Direction, flexible_power, held_mw
+from dispatch.one_way import one_way_plan
 from dispatch.problem import with_block
-from dispatch.secure import solve_secure
 from vpp.domain.errors import Fault, InputFaults, NotSolved
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD
@@ -89,10 +89,10 @@ def _held(
     block = flexible_power(group, everyone, s.grid, window, reference, direction)
     network = s.grid_side.network if s.grid_side else None
     try:
-        solution = solve_secure(
+        solution = one_way_plan(
             with_block(problem_of(s), block), network, exposure_of(s),
             deadline_s=DEADLINE_S, rel_gap=0.01, max_rounds=6,
-        )  # fmt: skip
+        ).solution  # fmt: skip
     except NotSolved as why:
         return None, str(why)
     if solution.status == "violated":

@@ -34,6 +34,10 @@ from vpp.service.situation import Situation
 from vpp.service.stage_checks import PLAN_STEPS, iso
 from vpp.service.system import System
 
+NO_GAP = (
+    "this is a fallback schedule: it follows from rules, not from the optimisation, so it has no objective, and no "
+    "bound was kept from the search that failed (see reason)"
+)
 Train = Callable[[int, int], None]
 STEPS = {iso(step): step for step in PLAN_STEPS}
 NETWORK = "network"
@@ -79,6 +83,7 @@ def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
     return {
         "objective": solution.objective if solution else None, "bound": solution.bound if solution else None,
         "gap": solution.gap if solution else None, "gap_abs": solution.gap_abs if solution else None,
+        "no_gap": None if solution else NO_GAP,
         "level": run.level, "reason": run.reason, "status": solution.status if solution else "fallback",
         "rounds": solution.rounds if solution else 0,
         "violations_first": max(solution.violations_first if solution else 0, final if run.level == "optimal" else 0),

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, time
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -139,12 +140,14 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     faults += _missing_lists(lists) if lists is not None else []
     events = _events(raw["events"], lists, faults)
     faults += _misfits(header, market, stages_file)
-    rules = load_rules(directory, portfolio if not faults else None, initial, faults)
+    contracts = _contracts(defined, portfolio) if portfolio and not faults else ()
+    faults += contract_files.overlaps(contracts)
+    rules = load_rules(directory, portfolio if not faults else None, stages, initial, faults)
     loaded = None
     if not faults and header and market and stages_file and portfolio:
         loaded = LoadedPortfolio(
             directory, portfolio, network, market, stages, stages_file.release, stages_file.issue, events, initial,
-            devices, series, header.location, header.response, _digest(directory), _contracts(defined, portfolio),
+            devices, series, header.location, header.response, _digest(directory), contracts,
             rules,
         )  # fmt: skip
     given = (directory / "network.yaml").exists()
@@ -163,18 +166,29 @@ def _contracts(defined: Sequence[tuple[str, Any]], portfolio: Portfolio) -> tupl
 
 def _missing_lists(raw: Mapping[str, Any]) -> list[Fault]:
     """A portfolio without assets has nothing to do, one without trading units sells nothing it plans."""
-    return [Fault("portfolio.yaml", name, "is missing") for name in ("assets", "trading_units") if not raw.get(name)]
+    return [
+        Fault("portfolio.yaml", name, "is empty" if raw.get(name) == [] else "is missing")
+        for name in ("assets", "trading_units")
+        if not raw.get(name)
+    ]
 
 
 def _misfits(
     header: files.Header | None, market: MarketConfig | None, stages: files.StagesFile | None
 ) -> Iterator[Fault]:
-    """Where market.yaml says otherwise than the other files."""
+    """Where market.yaml says otherwise than the other files, or of kinds that there are not."""
+    from dispatch.registry import KINDS
+
     if header and market and header.currency != market.currency:
         yield Fault("market.yaml", "currency", f"{market.currency} is not the portfolio's {header.currency}")
     if market and stages and market.energy.issue != stages.issue:
         other = f"{market.energy.issue:%H:%M} is not the {stages.issue:%H:%M} of stages.yaml, when the bid is made"
         yield Fault("market.yaml", "energy.issue", other)
+    for kind in market.stored_energy_eur_per_mwh if market else ():
+        if kind not in KINDS:
+            close = get_close_matches(kind, list(KINDS), n=1)
+            told = f"unknown kind {kind}" + (f"; did you mean {close[0]}?" if close else "")
+            yield Fault("market.yaml", "stored_energy_eur_per_mwh", told)
 
 
 def _digest(directory: Path) -> str:

@@ -15,11 +15,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from dispatch.exposure import Exposure, bus_injection
+from dispatch.one_way import Ways, closed
 from dispatch.problem import Problem, cost_terms, injection, read_schedule
 from dispatch.secure import cut_rows
 from dispatch.solvers.cvxpy_door import RealTime
@@ -197,7 +199,7 @@ class Tracker:
         target = np.array([_planned(upper, s.grid, upper.power_of(a.id)) for a in s.portfolio.assets])
         weight = TRACKING_EUR_PER_MW2_H * s.grid.hours[None, :] * np.ones_like(target)
         built = time.perf_counter()
-        rows: dict[str, tuple[Array, Array]] = {}
+        rows, ways = dict[str, tuple[Array, Array]](), Ways.of(problem)
         ac, rounds, first = 0.0, 0, 0
         power = target
         for rounds in range(CUT_ROUNDS):
@@ -210,12 +212,17 @@ class Tracker:
             rows.update(found)
             cuts = [rows[k] for k in list(rows)[-CUT_ROWS:]]
             door = self._door(problem, CUT_ROWS if cuts else 0)
-            x, objective = door.solve(
-                problem, target, weight,
+            solve = partial(
+                door.solve,
+                target_mw=target, weight=weight,
                 cuts=np.array([c[0] for c in cuts]) if cuts else None,
                 cut_limits=np.array([c[1] for c in cuts]) if cuts else None,
                 deadline_s=s.stage.deadline.total_seconds(),
             )  # fmt: skip
+            x, objective = solve(problem)
+            if ways.both(problem, x).size:
+                problem = closed(problem, ways, x)
+                x, objective = solve(problem)
             power = injection(problem, x)
         tan_phi = np.array([a.tan_phi for a in s.portfolio.assets])
         schedule = _with_given(read_schedule(problem, x, None, tan_phi), upper, s)
