@@ -85,7 +85,8 @@ def test_the_relaxation_of_a_unit_whose_ramps_never_bind_is_integral(seed: int) 
     reach = unit["power_output_maximum"] - unit["power_output_minimum"]
     unit |= {"ramp_up_limit": 2 * reach, "ramp_down_limit": 2 * reach, "must_run": 0}
     built = uc_problem.build(instance(case))
-    block = built.problem.blocks[0]
+    model = built.model
+    block = Block("thermal", model.columns, model.rows, built.problem.blocks[0].assets, model.power)
     priced = _priced(block, built, rng.uniform(-20.0, 120.0, 16))
     found = Living(priced).solve_mip(60.0, EXACT)
     assert relaxation(priced) == pytest.approx(found.objective, rel=1e-7, abs=1e-6)
