@@ -1,0 +1,39 @@
+"""GEFCom2014 load: the rolling set E with its measured temperature, and the month-ahead tasks of track L.
+
+The data of Hong et al., International Journal of Forecasting 32(3), 2016; `ts` ends the hour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from benchmarks.forecast_sets.own_clock import own_clock
+from benchmarks.forecast_sets.rolling_set import RollingSet
+from forecasting.cases import Cases
+from forecasting.gates import Horizon, asked, cases_of
+from forecasting.local_holidays import holidays_of
+from forecasting.schemes import automatic
+from forecasting.temperature import temperature_features
+
+HOUR = np.timedelta64(1, "h")
+FIRST_DAYS = 30
+
+
+def load_e_cases(data: Path, horizon: Horizon) -> Mapping[str, Cases]:
+    """Load (MW) with the temperature measured up to each issue; the temperature of a target is never used."""
+    table = pd.read_parquet(data / "gefcom2014/load_E.parquet")
+    start = table["ts"].to_numpy() - HOUR
+    load = own_clock("load", start, table["load_mw"].to_numpy(float), 4, holidays=holidays_of("US"))
+    temperature = own_clock("temperature", start, table["temp_f"].to_numpy(float), 4, lower=-np.inf).panel
+    issue, target = asked(horizon, load.days, load.panel.n, load.step)
+    began = int(np.flatnonzero(np.isfinite(load.panel.values[0]))[0])
+    late = issue >= began + FIRST_DAYS * 96
+    more = [temperature_features(temperature)]
+    return {"load": cases_of(load.panel, load.days, issue[late], target[late], load.step, more)}
+
+
+SETS: Mapping[str, RollingSet] = {"load-e": RollingSet(load_e_cases, lambda horizon: automatic(horizon, lower=0.0))}
