@@ -25,7 +25,7 @@ from benchmarks.forecast_sets.rolling_set import RollingSet
 from benchmarks.forecast_sets.tasks import TaskSet, run_tasks
 
 ROLLING: dict[str, RollingSet] = {**sites.SETS, **price.SETS, **load.SETS}
-TASKS: dict[str, TaskSet] = {**price.TASKS}
+TASKS: dict[str, TaskSet] = {**price.TASKS, **load.TASKS}
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:

@@ -13,14 +13,17 @@ import pandas as pd
 
 from benchmarks.forecast_sets.own_clock import own_clock
 from benchmarks.forecast_sets.rolling_set import RollingSet
+from benchmarks.forecast_sets.tasks import PERCENTILES, Answer, TaskSet
 from forecasting.cases import Cases
 from forecasting.gates import Horizon, asked, cases_of
 from forecasting.local_holidays import holidays_of
+from forecasting.month_ahead import Past, month_ahead
 from forecasting.schemes import automatic
 from forecasting.temperature import temperature_features
 
 HOUR = np.timedelta64(1, "h")
 FIRST_DAYS = 30
+FIRST_TASK_MONTH = np.datetime64("2010-09")
 
 
 def load_e_cases(data: Path, horizon: Horizon) -> Mapping[str, Cases]:
@@ -36,4 +39,18 @@ def load_e_cases(data: Path, horizon: Horizon) -> Mapping[str, Cases]:
     return {"load": cases_of(load.panel, load.days, issue[late], target[late], load.step, more)}
 
 
+def load_l_answer(data: Path, task: int) -> Answer:
+    """Percentiles of month 2010-09 + `task`, with load and 25 temperature stations of everything before it."""
+    table = pd.read_parquet(data / "gefcom2014/load_L.parquet")
+    hours = (table["ts"].to_numpy() - HOUR).astype("M8[h]").astype(np.int64)
+    load, stations = table["LOAD"].to_numpy(float), table.filter(regex=r"^w\d+$").to_numpy(float)
+    month = hours.astype("M8[h]").astype("M8[M]") - FIRST_TASK_MONTH
+    before, asked_for = month.astype(int) < task, np.flatnonzero(month.astype(int) == task)
+    if not len(asked_for):
+        raise ValueError(f"the file does not hold the month of task {task}")
+    past = Past(hours[before], load[before], stations[before], holidays_of("US"))
+    return Answer(month_ahead(past, hours[asked_for], PERCENTILES), load[asked_for])
+
+
 SETS: Mapping[str, RollingSet] = {"load-e": RollingSet(load_e_cases, lambda horizon: automatic(horizon, lower=0.0))}
+TASKS: Mapping[str, TaskSet] = {"gefcom2014-load": TaskSet("load", "Benchmark - Load", load_l_answer)}
