@@ -38,13 +38,12 @@ class Climate:
     @classmethod
     def of(cls, hours: Index, temperature: Array) -> Climate:
         """The climate of `temperature` (N,) at `hours` (N,) since 1970."""
-        mean = np.linalg.lstsq(_mean_columns(hours), temperature, rcond=None)[0]
+        mean = _least_squares(_mean_columns(hours), temperature)
         departure = temperature - _mean_columns(hours) @ mean
         days = len(hours) // 24
         daily = departure[len(hours) - 24 * days :].reshape(days, 24).mean(axis=1)
         x = _year_columns(hours[len(hours) - 24 * days :: 24], 2)
-        deviation = np.linalg.lstsq(x, np.log(np.abs(daily) + 0.5), rcond=None)[0]
-        return cls(mean, deviation)
+        return cls(mean, _least_squares(x, np.log(np.abs(daily) + 0.5)))
 
     def mean(self, hours: Index) -> Array:
         """Mean temperature at `hours`."""
@@ -104,7 +103,7 @@ def influence(z: Array, days: int) -> Array:
     raw = []
     for d in range(days):
         there = at + d < len(daily)
-        raw.append(np.linalg.lstsq(x[there], daily[at[there] + d], rcond=None)[0])
+        raw.append(_least_squares(x[there], daily[at[there] + d]))
     day = np.arange(days)
     kernel = np.exp(-0.5 * ((day[None, :] - day[:, None]) / (0.3 * day[:, None] + 0.3)) ** 2)
     smooth: Array = kernel @ np.array(raw) / kernel.sum(axis=1, keepdims=True)
@@ -121,3 +120,7 @@ def _year_columns(hours: Index, harmonics: int) -> Array:
     angle = 2 * np.pi * hours / (24 * 365.2425)
     waves = [f(k * angle) for k in range(1, harmonics + 1) for f in (np.sin, np.cos)]
     return np.stack([np.ones(len(hours)), *waves], axis=1)
+
+
+def _least_squares(x: Array, y: Array) -> Array:
+    return np.asarray(np.linalg.lstsq(x, y, rcond=None)[0], dtype=np.float64)

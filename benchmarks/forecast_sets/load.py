@@ -20,16 +20,22 @@ from forecasting.local_holidays import holidays_of
 from forecasting.month_ahead import Past, month_ahead
 from forecasting.schemes import automatic
 from forecasting.temperature import temperature_features
+from vpp.domain.time import Array
 
-HOUR = np.timedelta64(1, "h")
 FIRST_DAYS = 30
 FIRST_TASK_MONTH = np.datetime64("2010-09")
+
+
+def _starts(table: pd.DataFrame) -> Array:
+    """The hour each row began, as datetime64[h]."""
+    starts: Array = table["ts"].to_numpy().astype("M8[h]") - 1
+    return starts
 
 
 def load_e_cases(data: Path, horizon: Horizon) -> Mapping[str, Cases]:
     """Load (MW) with the temperature measured up to each issue; the temperature of a target is never used."""
     table = pd.read_parquet(data / "gefcom2014/load_E.parquet")
-    start = table["ts"].to_numpy() - HOUR
+    start = _starts(table)
     load = own_clock("load", start, table["load_mw"].to_numpy(float), 4, holidays=holidays_of("US"))
     temperature = own_clock("temperature", start, table["temp_f"].to_numpy(float), 4, lower=-np.inf).panel
     issue, target = asked(horizon, load.days, load.panel.n, load.step)
@@ -42,7 +48,7 @@ def load_e_cases(data: Path, horizon: Horizon) -> Mapping[str, Cases]:
 def load_l_answer(data: Path, task: int) -> Answer:
     """Percentiles of month 2010-09 + `task`, with load and 25 temperature stations of everything before it."""
     table = pd.read_parquet(data / "gefcom2014/load_L.parquet")
-    hours = (table["ts"].to_numpy() - HOUR).astype("M8[h]").astype(np.int64)
+    hours = _starts(table).astype(np.int64)
     load, stations = table["LOAD"].to_numpy(float), table.filter(regex=r"^w\d+$").to_numpy(float)
     month = hours.astype("M8[h]").astype("M8[M]") - FIRST_TASK_MONTH
     before, asked_for = month.astype(int) < task, np.flatnonzero(month.astype(int) == task)
