@@ -3,8 +3,8 @@
 Three models, whose quantiles are averaged with equal weights (Lichtendahl, Grushka-Cockayne and Winkler, Management
 Science 59(7), 2013):
 
-    two play temperature paths of `weather_scenarios` through a load model of `temperature_load` and add its past
-    errors at the same hour and season: one on the mean of the best stations, one on the mean of all;
+    two play temperature paths of `weather_scenarios` through a load model of `temperature_load` and add a share of
+    its past errors at the same hour and season: one on the mean of the best stations, one on the mean of all;
     one is a quantile booster of the load itself, told the calendar, the climate and what the last days' and the last
     month's departures from it say of the target.
 
@@ -21,6 +21,7 @@ import numpy as np
 from forecasting import lightgbm_quantiles as trees
 from forecasting import stations as choice
 from forecasting.calendar import Index
+from forecasting.losses import pinball_by_level
 from forecasting.temperature_load import HOURS_A_YEAR, Clock, Holidays, Weather, fitted
 from forecasting.weather_scenarios import Climate, influence, paths, recent
 from vpp.domain.errors import LookAhead
@@ -28,6 +29,10 @@ from vpp.domain.time import Array
 
 SEASON_DAYS = 60
 DRAWS = 3
+SHARES = (0.0, 0.25, 0.5, 1.0)
+TRIALS = 8
+TRIAL_STEP_H = 2190
+LEAST_YEARS = 2.0
 BOOSTED_LEVELS = (0.01, 0.05, 0.1, 0.25, 0.4, 0.5, 0.6, 0.75, 0.9, 0.95, 0.99)
 SETTLING_DAYS = 30
 
@@ -57,25 +62,56 @@ def month_ahead(past: Past, ahead: Index, levels: Sequence[float]) -> Array:
     clock, coming = Clock.of(past.hours, past.holidays), Clock.of(ahead, past.holidays)
     best = past.stations[:, choice.chosen(clock, past.stations, past.load)].mean(axis=1)
     every = past.stations.mean(axis=1)
-    members = [scenario_quantiles(clock, t, past.load, coming, levels) for t in (best, every)]
+    share = error_share(clock, every, past.load, len(ahead))
+    members = [Scenarios.of(clock, t, past.load, coming).quantiles(share, levels) for t in (best, every)]
     members.append(boosted_quantiles(clock, best, past.load, coming, levels))
     mean: Array = np.mean(members, axis=0)
     return mean
 
 
-def scenario_quantiles(clock: Clock, temperature: Array, load: Array, coming: Clock, levels: Sequence[float]) -> Array:
-    """Quantiles (L, n) over temperature paths and past errors of the load model."""
-    weather = Weather.of(temperature[:, None], len(temperature))
-    model = fitted(clock, weather, load)
-    made = paths(clock.hours, temperature, coming.hours)
-    count, n = made.shape
-    before = np.repeat(temperature[-24 * SETTLING_DAYS :, None], count, axis=1)
-    repeated = coming.rows(np.tile(np.arange(n), count))
-    response = model.predict(repeated, Weather.of(np.concatenate([before, made.T]), n)).reshape(count, n)
-    errors = _season_errors(clock, load - model.predict(clock, weather), coming, count * DRAWS)
-    noisy = np.repeat(response, DRAWS, axis=0) + errors
-    quantiles: Array = np.quantile(noisy, levels, axis=0)
-    return quantiles
+@dataclass(frozen=True)
+class Scenarios:
+    """Loads (D, n) that temperature paths give, and relative errors (D, n) of the load model drawn for them."""
+
+    response: Array
+    error: Array
+
+    @classmethod
+    def of(cls, clock: Clock, temperature: Array, load: Array, coming: Clock) -> Scenarios:
+        """Scenarios of the hours `coming` (n) that follow `clock`, `temperature` and `load` (N,)."""
+        weather = Weather.of(temperature[:, None], len(temperature))
+        model = fitted(clock, weather, load)
+        made = paths(clock.hours, temperature, coming.hours)
+        count, n = made.shape
+        before = np.repeat(temperature[-24 * SETTLING_DAYS :, None], count, axis=1)
+        repeated = coming.rows(np.tile(np.arange(n), count))
+        response = model.predict(repeated, Weather.of(np.concatenate([before, made.T]), n)).reshape(count, n)
+        error = _season_errors(clock, load / model.predict(clock, weather) - 1.0, coming, count * DRAWS)
+        return cls(np.repeat(response, DRAWS, axis=0), error)
+
+    def quantiles(self, share: float, levels: Sequence[float]) -> Array:
+        """Quantiles (L, n) of the loads with `share` of the error."""
+        made: Array = np.quantile(self.response * (1.0 + share * self.error), levels, axis=0)
+        return made
+
+
+def error_share(clock: Clock, temperature: Array, load: Array, n: int) -> float:
+    """The share of the error that lost least over past stretches of `n` hours, spread over the seasons.
+
+    A load model errs most in the weather it has seen least, and its scenarios are widest there: all of the errors of
+    a season, added to each of its hours, can widen what is already wide. Without a past of two years it is 1.
+    """
+    losses = []
+    begun = np.cumsum(np.isfinite(load))
+    for k in range(TRIALS):
+        at = len(load) - n - k * TRIAL_STEP_H
+        if at < 0 or begun[at] < LEAST_YEARS * HOURS_A_YEAR:
+            break
+        known, then = np.arange(at), np.arange(at, at + n)
+        made = Scenarios.of(clock.rows(known), temperature[:at], load[:at], clock.rows(then))
+        lost = [pinball_by_level(made.quantiles(s, BOOSTED_LEVELS), load[then], BOOSTED_LEVELS) for s in SHARES]
+        losses.append([float(np.nanmean(each)) for each in lost])
+    return SHARES[int(np.argmin(np.mean(losses, axis=0)))] if losses else 1.0
 
 
 def _season_errors(clock: Clock, error: Array, coming: Clock, count: int) -> Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from forecasting import stations
-from forecasting.month_ahead import Past, month_ahead, scenario_quantiles
+from forecasting.month_ahead import Past, Scenarios, error_share, month_ahead
 from forecasting.temperature import exponential_mean
 from forecasting.temperature_load import Clock, Weather, fitted, spline
 from forecasting.weather_scenarios import Climate, influence, paths, replay_starts
@@ -124,10 +124,23 @@ def test_paths_need_an_earlier_year(temperature: np.ndarray) -> None:
 
 def test_a_load_that_ignores_the_weather_has_only_its_errors_as_spread(temperature: np.ndarray) -> None:
     clock, coming = Clock.of(HOURS, no_holidays), Clock.of(AHEAD, no_holidays)
-    calm = scenario_quantiles(clock, temperature, made_load(temperature, 0.0), coming, LEVELS)
-    moved = scenario_quantiles(clock, temperature, made_load(temperature, 2.0), coming, LEVELS)
-    assert np.mean(calm[-1] - calm[0]) == pytest.approx(2 * 1.645, rel=0.12)
-    assert np.mean(moved[-1] - moved[0]) > 3 * np.mean(calm[-1] - calm[0])
+    calm = Scenarios.of(clock, temperature, made_load(temperature, 0.0), coming)
+    moved = Scenarios.of(clock, temperature, made_load(temperature, 2.0), coming)
+    assert calm.response.std(axis=0).mean() < 0.4
+    assert moved.response.std(axis=0).mean() > 4.0
+    with_errors = calm.quantiles(1.0, LEVELS)
+    assert np.mean(with_errors[-1] - with_errors[0]) == pytest.approx(2 * 1.645, rel=0.12)
+
+
+def test_errors_are_added_in_full_where_they_are_all_there_is(temperature: np.ndarray) -> None:
+    clock = Clock.of(HOURS, no_holidays)
+    assert error_share(clock, temperature, made_load(temperature, 0.0), 24 * 14) == 1.0
+
+
+def test_errors_are_added_in_full_without_a_past_to_try_them_on(temperature: np.ndarray) -> None:
+    last = np.arange(len(HOURS) - 24 * 400, len(HOURS))
+    clock = Clock.of(HOURS[last], no_holidays)
+    assert error_share(clock, temperature[last], made_load(temperature, 2.0)[last], 24 * 14) == 1.0
 
 
 def test_the_station_that_drives_the_load_is_chosen(past: Past) -> None:
