@@ -18,7 +18,7 @@ from forecasting.cases import Cases
 from forecasting.gates import Horizon, asked, cases_of
 from forecasting.local_holidays import holidays_of
 from forecasting.month_ahead import Past, month_ahead
-from forecasting.schemes import automatic
+from forecasting.schemes import weather_load
 from forecasting.temperature import temperature_features
 from vpp.domain.time import Array
 
@@ -58,5 +58,5 @@ def load_l_answer(data: Path, task: int) -> Answer:
     return Answer(month_ahead(past, hours[asked_for], PERCENTILES), load[asked_for])
 
 
-SETS: Mapping[str, RollingSet] = {"load-e": RollingSet(load_e_cases, lambda horizon: automatic(horizon, lower=0.0))}
+SETS: Mapping[str, RollingSet] = {"load-e": RollingSet(load_e_cases, weather_load)}
 TASKS: Mapping[str, TaskSet] = {"gefcom2014-load": TaskSet("load", "Benchmark - Load", load_l_answer)}
