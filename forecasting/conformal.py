@@ -47,6 +47,9 @@ class Pace:
     relief: float = 0.15
 
 
+USUAL_PACE = Pace()
+
+
 @dataclass
 class Tracker:
     """Offsets t (L,) and u (G, L) in normal scores, the debt (L,) in days of misses; `days` between issues.
@@ -57,8 +60,8 @@ class Tracker:
     levels: Array
     groups: int
     days: float
-    rate_a_day: float = Pace.rate_a_day
-    relief: float = Pace.relief
+    rate_a_day: float = USUAL_PACE.rate_a_day
+    relief: float = USUAL_PACE.relief
     common: Array = field(init=False)
     own: Array = field(init=False)
     debt: Array = field(init=False)

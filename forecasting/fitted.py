@@ -13,7 +13,7 @@ import numpy as np
 from forecasting.blend import Blend
 from forecasting.calendar import Index
 from forecasting.cases import Cases
-from forecasting.conformal import Pace, Tracker
+from forecasting.conformal import USUAL_PACE, Pace, Tracker
 from forecasting.models.model import Fit, Levels, Model
 from vpp.domain.time import Array
 
@@ -42,7 +42,7 @@ class Scheme:
     lead_edges: tuple[int, ...] = ()
     bounds: Bounds = Bounds()
     most_rows: int = 10_000
-    pace: Pace = Pace()
+    pace: Pace = USUAL_PACE
 
     def fit(self, past: Cases, levels: Levels) -> dict[str, Model]:
         """The naive models on all of `past`, the others on at most `most_rows` of it, drawn by its length."""
