@@ -29,6 +29,7 @@ from vpp.domain.time import Array
 
 SEASON_DAYS = 60
 DRAWS = 3
+LEAST_SIZE = 0.1
 SHARES = (0.0, 0.25, 0.5, 1.0)
 TRIALS = 8
 TRIAL_STEP_H = 2190
@@ -71,7 +72,10 @@ def month_ahead(past: Past, ahead: Index, levels: Sequence[float]) -> Array:
 
 @dataclass(frozen=True)
 class Scenarios:
-    """Loads (D, n) that temperature paths give, and relative errors (D, n) of the load model drawn for them."""
+    """Loads (D, n) that temperature paths give, and errors (D, n) of the load model drawn for them.
+
+    An error is drawn in units of the load it belongs to, at least LEAST_SIZE of the mean load.
+    """
 
     response: Array
     error: Array
@@ -86,12 +90,14 @@ class Scenarios:
         before = np.repeat(temperature[-24 * SETTLING_DAYS :, None], count, axis=1)
         repeated = coming.rows(np.tile(np.arange(n), count))
         response = model.predict(repeated, Weather.of(np.concatenate([before, made.T]), n)).reshape(count, n)
-        error = _season_errors(clock, load / model.predict(clock, weather) - 1.0, coming, count * DRAWS)
-        return cls(np.repeat(response, DRAWS, axis=0), error)
+        least = LEAST_SIZE * float(np.nanmean(np.abs(load)))
+        explained, drawn = model.predict(clock, weather), np.repeat(response, DRAWS, axis=0)
+        error = _season_errors(clock, (load - explained) / np.maximum(explained, least), coming, len(drawn))
+        return cls(drawn, error * np.maximum(drawn, least))
 
     def quantiles(self, share: float, levels: Sequence[float]) -> Array:
         """Quantiles (L, n) of the loads with `share` of the error."""
-        made: Array = np.quantile(self.response * (1.0 + share * self.error), levels, axis=0)
+        made: Array = np.quantile(self.response + share * self.error, levels, axis=0)
         return made
 
 

@@ -132,6 +132,16 @@ def test_a_load_that_ignores_the_weather_has_only_its_errors_as_spread(temperatu
     assert np.mean(with_errors[-1] - with_errors[0]) == pytest.approx(2 * 1.645, rel=0.12)
 
 
+def test_errors_grow_with_the_load_and_stay_bounded_where_there_is_almost_none(temperature: np.ndarray) -> None:
+    clock, coming = Clock.of(HOURS, no_holidays), Clock.of(AHEAD, no_holidays)
+    night = np.isin(HOURS % 24, (1, 2, 3))
+    load = np.where(night, 0.0, 100.0) * (1 + 0.05 * np.random.default_rng(6).standard_normal(len(HOURS)))
+    made = Scenarios.of(clock, temperature, load, coming)
+    dark = np.isin(AHEAD % 24, (1, 2, 3))
+    assert made.error[:, ~dark].std() == pytest.approx(5.0, rel=0.15)
+    assert np.abs(made.error[:, dark]).max() < 1.0
+
+
 def test_errors_are_added_in_full_where_they_are_all_there_is(temperature: np.ndarray) -> None:
     clock = Clock.of(HOURS, no_holidays)
     assert error_share(clock, temperature, made_load(temperature, 0.0), 24 * 14) == 1.0
