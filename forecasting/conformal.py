@@ -10,8 +10,13 @@ outcomes become known, both offsets follow
 quantile tracking, whose coverage over n steps errs by at most (range of t) / (rate n) whatever the series does
 (Gibbs and Candes, NeurIPS 2021; Angelopoulos, Candes and Tibshirani, NeurIPS 2023); phi, the normal density, lets
 tails follow as fast as the middle. The debt d, the sum of the misses of the last weeks, moves every level by
-RELIEF d phi(0) / phi(z_a) on top: what a band failed to cover last month it makes up for in the next (the error
+relief d phi(0) / phi(z_a) on top: what a band failed to cover last month it makes up for in the next (the error
 integration of Angelopoulos et al.), so that coverage holds over a quarter and not in the long run only.
+
+A miss is read in two parts: its odd part over the levels says that the bands are too wide or too narrow, its even part
+that all of them lie too high or too low. The errors of a day come together, so the even part is mostly the luck of a
+day, and who follows it chases yesterday's weather: only LOCATION of it is followed. How fast to follow the width, a
+series' `Pace` says.
 
 Outcomes of one issue count as one observation, because their errors come together; an outcome that equals its
 quantile, as at a bound, teaches nothing. A level moves for itself, before crossed levels are sorted, so that each
@@ -28,24 +33,42 @@ from scipy.special import ndtri
 from forecasting.calendar import Index
 from vpp.domain.time import Array
 
-RATE_A_DAY = 0.09
-RELIEF = 0.37
+LOCATION = 0.1
 MEMORY_DAYS = 35.0
 DRIFT = 0.8
 
 
+@dataclass(frozen=True)
+class Pace:
+    """How fast a series' calibration follows: the rate a day, and the relief a debt brings. Where the size of errors
+    changes from week to week it must be fast; where it is mostly the weather's luck, haste costs sharpness."""
+
+    rate_a_day: float = 0.15
+    relief: float = 0.15
+
+
+USUAL_PACE = Pace()
+
+
 @dataclass
 class Tracker:
-    """Offsets t (L,) and u (G, L) in normal scores, the debt (L,) in days of misses; `days` between issues."""
+    """Offsets t (L,) and u (G, L) in normal scores, the debt (L,) in days of misses; `days` between issues.
+
+    Raises ValueError for levels that are not symmetric around the median.
+    """
 
     levels: Array
     groups: int
     days: float
+    rate_a_day: float = USUAL_PACE.rate_a_day
+    relief: float = USUAL_PACE.relief
     common: Array = field(init=False)
     own: Array = field(init=False)
     debt: Array = field(init=False)
 
     def __post_init__(self) -> None:
+        if not np.allclose(self.levels + self.levels[::-1], 1.0):
+            raise ValueError("a calibration needs levels that pair around the median")
         self.common = np.zeros(len(self.levels))
         self.own = np.zeros((self.groups, len(self.levels)))
         self.debt = np.zeros(len(self.levels))
@@ -53,13 +76,13 @@ class Tracker:
     @property
     def rate(self) -> Array:
         """Step (L,) of each level: neighbouring issues share most of their error, so it falls with their distance."""
-        step: Array = RATE_A_DAY * np.sqrt(min(self.days, 1.0)) * _stretch(self.levels)
+        step: Array = self.rate_a_day * np.sqrt(min(self.days, 1.0)) * _stretch(self.levels)
         return step
 
     @property
     def offset(self) -> Array:
         """What all rows are moved by (L,)."""
-        offset: Array = self.common + RELIEF * _stretch(self.levels) * self.debt
+        offset: Array = self.common + self.relief * _stretch(self.levels) * self.debt
         return offset
 
     @property
@@ -78,11 +101,12 @@ class Tracker:
             return
         q, outcome, own = issued[:, there], y[there], group[there]
         miss = np.where(outcome == q, 0.0, self.levels[:, None] - (outcome < q))
-        mean = miss.mean(axis=1)
+        followed = (miss - miss[::-1]) / 2 + LOCATION * (miss + miss[::-1]) / 2
+        mean = followed.mean(axis=1)
         self.common = self.common + self.rate * mean
         self.debt = self.debt * np.exp(-self.days / MEMORY_DAYS) + mean * min(self.days, 1.0)
         membership = own[:, None] == np.arange(self.groups)
-        self.own = self.own + self.rate * (miss @ membership).T / len(outcome)
+        self.own = self.own + self.rate * (followed @ membership).T / len(outcome)
 
 
 def _stretch(levels: Array) -> Array:

@@ -13,7 +13,7 @@ import numpy as np
 from forecasting.blend import Blend
 from forecasting.calendar import Index
 from forecasting.cases import Cases
-from forecasting.conformal import Tracker
+from forecasting.conformal import USUAL_PACE, Pace, Tracker
 from forecasting.models.model import Fit, Levels, Model
 from vpp.domain.time import Array
 
@@ -34,13 +34,15 @@ class Bounds:
 @dataclass(frozen=True)
 class Scheme:
     """How to forecast one series: models by name (the first `naive` are the naive ones), lead groups by their
-    edges in minutes, the bounds that a row's quantiles keep, and how many rows a model learns from at most."""
+    edges in minutes, the bounds that a row's quantiles keep, how many rows a model learns from at most, and how fast
+    the calibration follows."""
 
     models: Mapping[str, Fit]
     naive: int
     lead_edges: tuple[int, ...] = ()
     bounds: Bounds = Bounds()
     most_rows: int = 10_000
+    pace: Pace = USUAL_PACE
 
     def fit(self, past: Cases, levels: Levels) -> dict[str, Model]:
         """The naive models on all of `past`, the others on at most `most_rows` of it, drawn by its length."""

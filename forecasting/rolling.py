@@ -101,7 +101,8 @@ def _condition(cases: Cases, raw: Array, moment: int, scheme: Scheme, levels: Le
     condition = Condition.of(cases.y[cases.known <= moment])
     issues = np.unique(cases.issue[np.isfinite(raw).all(axis=0)])
     days = float(np.median(np.diff(issues))) / DAY if len(issues) > 1 else 1.0
-    return condition, Tracker(np.asarray(levels), condition.groups(scheme), days)
+    pace = scheme.pace
+    return condition, Tracker(np.asarray(levels), condition.groups(scheme), days, pace.rate_a_day, pace.relief)
 
 
 def calibrate(cases: Cases, raw: Array, fitted: Fitted) -> Array:

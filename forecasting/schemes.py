@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
+from forecasting.conformal import Pace
 from forecasting.fitted import Bounds, Scheme
 from forecasting.gates import Horizon
 from forecasting.models.boosting import boosting, boosting_change
@@ -24,3 +26,8 @@ LEAD_EDGES: Mapping[Horizon, tuple[int, ...]] = {"day-ahead": (), "intraday": (1
 def automatic(horizon: Horizon, lower: float = -np.inf, upper: float = np.inf, dark: str | None = None) -> Scheme:
     """All models, for a series within [lower, upper]."""
     return Scheme({**NAIVE, **LEARNT}, len(NAIVE), LEAD_EDGES[horizon], Bounds(lower, upper, dark))
+
+
+def weather_load(horizon: Horizon) -> Scheme:
+    """All models for a load whose errors are mostly those of the weather: its calibration takes its time."""
+    return replace(automatic(horizon, lower=0.0), pace=Pace(rate_a_day=0.12, relief=0.1))

@@ -6,17 +6,16 @@ import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from forecasting import conformal
 from forecasting.conformal import Tracker
 from vpp.domain.forecast import LEVELS
 
 DAYS, STEPS = 4 * 91, 24
 
 
-def quarterly_coverage(swing: float) -> np.ndarray:
+def quarterly_coverage(swing: float, relief: float = 0.37) -> np.ndarray:
     """Per cent of 90 % bands of a unit normal that cover, by quarter, when the spread swings with the season."""
     rng = np.random.default_rng(11)
-    tracker = Tracker(np.asarray(LEVELS), 1, 1.0)
+    tracker = Tracker(np.asarray(LEVELS), 1, 1.0, rate_a_day=0.09, relief=relief)
     promised = np.repeat(ndtri(np.asarray(LEVELS))[:, None], STEPS, axis=1)
     group = np.zeros(STEPS, dtype=np.int64)
     hits = []
@@ -33,19 +32,41 @@ def test_every_quarter_is_covered_while_the_spread_swings() -> None:
     assert np.abs(quarterly_coverage(0.4) - 90).max() < 2.0
 
 
-def test_without_the_debt_the_swing_is_followed_too_late(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_the_debt_the_swing_is_followed_too_late() -> None:
     paid = np.abs(quarterly_coverage(0.4) - 90).max()
-    monkeypatch.setattr(conformal, "RELIEF", 0.0)
-    assert paid < 0.7 * np.abs(quarterly_coverage(0.4) - 90).max()
+    assert paid < 0.7 * np.abs(quarterly_coverage(0.4, relief=0.0) - 90).max()
+
+
+def test_a_day_of_luck_moves_the_bands_less_than_their_width() -> None:
+    """A whole day far above its median is one draw; a day of misses on both sides tells of narrow bands."""
+    level = np.asarray(LEVELS)
+    promised = np.repeat(ndtri(level)[:, None], STEPS, axis=1)
+    group = np.zeros(STEPS, dtype=np.int64)
+    lucky, wide = (Tracker(level, 1, 1.0) for _ in range(2))
+    lucky.learn(promised, np.full(STEPS, 9.0), group)
+    wide.learn(promised, np.where(np.arange(STEPS) % 2 == 0, 9.0, -9.0), group)
+    median = len(LEVELS) // 2
+    assert 0 < lucky.offset[median] < 0.1
+    assert wide.offset[median] == pytest.approx(0.0, abs=1e-12)
+    assert wide.offset[-1] > 5 * lucky.offset[median]
+    assert wide.offset == pytest.approx(-wide.offset[::-1])
+
+
+def test_levels_that_do_not_pair_are_refused() -> None:
+    with pytest.raises(ValueError, match="pair around the median"):
+        Tracker(np.array([0.1, 0.5, 0.95]), 1, 1.0)
 
 
 def test_a_debt_is_forgotten() -> None:
-    tracker = Tracker(np.asarray(LEVELS), 1, 1.0)
-    quiet = np.repeat(ndtri(np.asarray(LEVELS))[:, None], 1, axis=1)
-    for _ in range(20):
-        tracker.learn(quiet, np.array([9.0]), np.zeros(1, dtype=np.int64))
+    level, none = np.asarray(LEVELS), np.zeros(1, dtype=np.int64)
+    tracker = Tracker(level, 1, 1.0)
+    promised = ndtri(level)[:, None]
+    for day in range(20):
+        tracker.learn(promised, np.array([9.0 if day % 2 else -9.0]), none)
     owed = tracker.debt.copy()
+    kept = np.repeat(promised, 1999, axis=1)
     for _ in range(120):
-        tracker.learn(quiet, quiet[0], np.zeros(1, dtype=np.int64))
-    assert (owed > 1.0 * np.asarray(LEVELS)).all()
-    assert abs(tracker.debt[0]) < 0.05 * owed[0]
+        tracker.learn(kept, ndtri(np.arange(1, 2000) / 2000), np.zeros(1999, dtype=np.int64))
+    assert owed[-1] > 5.0
+    assert owed[0] < -5.0
+    assert np.abs(tracker.debt).max() < 0.1 * np.abs(owed).max()
