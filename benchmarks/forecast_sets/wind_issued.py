@@ -89,7 +89,8 @@ def wind_cases(data: Path, horizon: Horizon) -> Mapping[str, Cases]:
     power = pd.read_parquet(data / "gefcom2012_wind/power.parquet").set_index("ts")
     power = power.reindex(pd.date_range(power.index.min(), power.index.max(), freq="h"))
     runs = Runs.of(pd.read_parquet(data / "gefcom2012_wind/nwp.parquet"))
-    values, first = power[sorted(power.columns, key=lambda name: int(name[2:]))].to_numpy(float), int(_hours(power.index.to_numpy())[0])
+    names = [f"wp{k}" for k in range(1, power.shape[1] + 1)]
+    values, first = power[names].to_numpy(float), int(_hours(power.index.to_numpy())[0])
     issue, target = asked_hours(horizon, first, len(values))
     begun = issue >= max(first, int(runs.issued[0])) + 24
     issue, target = issue[begun], target[begun]
