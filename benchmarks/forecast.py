@@ -20,12 +20,12 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.forecast_sets import load, price, rolling_set, sites
+from benchmarks.forecast_sets import load, price, rolling_set, sites, wind_issued, wind_tasks
 from benchmarks.forecast_sets.rolling_set import RollingSet
 from benchmarks.forecast_sets.tasks import TaskSet, run_tasks
 
-ROLLING: dict[str, RollingSet] = {**sites.SETS, **price.SETS, **load.SETS}
-TASKS: dict[str, TaskSet] = {**price.TASKS, **load.TASKS}
+ROLLING: dict[str, RollingSet] = {**sites.SETS, **price.SETS, **load.SETS, **wind_issued.SETS}
+TASKS: dict[str, TaskSet] = {**price.TASKS, **load.TASKS, **wind_tasks.TASKS}
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:

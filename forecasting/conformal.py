@@ -18,9 +18,11 @@ that all of them lie too high or too low. The errors of a day come together, so 
 day, and who follows it chases yesterday's weather: only LOCATION of it is followed. How fast to follow the width, a
 series' `Pace` says.
 
-Outcomes of one issue count as one observation, because their errors come together; an outcome that equals its
-quantile, as at a bound, teaches nothing. A level moves for itself, before crossed levels are sorted, so that each
-keeps its own feedback. Beyond the outermost levels Q goes on as a normal distribution with the spread of the row.
+Outcomes of one issue count as one observation, because their errors come together. An outcome that equals its
+quantile, as a calm does at a bound, lies inside every closed band that ends there: it counts as over the lower levels
+and under the upper ones; a row without any spread teaches nothing. A level moves for itself, before crossed levels are
+sorted, so that each keeps its own feedback. Beyond the outermost levels Q goes on as a normal distribution with the
+spread of the row.
 """
 
 from __future__ import annotations
@@ -36,6 +38,7 @@ from vpp.domain.time import Array
 LOCATION = 0.1
 MEMORY_DAYS = 35.0
 DRIFT = 0.8
+_MIDDLE = 0.5
 
 
 @dataclass(frozen=True)
@@ -100,7 +103,7 @@ class Tracker:
         if not there.any():
             return
         q, outcome, own = issued[:, there], y[there], group[there]
-        miss = np.where(outcome == q, 0.0, self.levels[:, None] - (outcome < q))
+        miss = _miss(q, outcome, self.levels[:, None])
         followed = (miss - miss[::-1]) / 2 + LOCATION * (miss + miss[::-1]) / 2
         mean = followed.mean(axis=1)
         self.common = self.common + self.rate * mean
@@ -113,6 +116,14 @@ def _stretch(levels: Array) -> Array:
     """phi(0) / phi(z_a) of each level (L,)."""
     stretch: Array = np.exp(ndtri(levels) ** 2 / 2)
     return stretch
+
+
+def _miss(quantiles: Array, y: Array, level: Array) -> Array:
+    """Level (L, 1) less whether `y` (R,) lies under its quantile (L, R)."""
+    under = np.where(level < _MIDDLE, y < quantiles, y <= quantiles)
+    nothing = (quantiles[0] == quantiles[-1]) | ((level == _MIDDLE) & (y == quantiles))
+    miss: Array = np.where(nothing, 0.0, level - under)
+    return miss
 
 
 def read_at(quantiles: Array, score: Array, offset: Array) -> Array:

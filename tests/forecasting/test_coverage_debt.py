@@ -70,3 +70,21 @@ def test_a_debt_is_forgotten() -> None:
     assert owed[-1] > 5.0
     assert owed[0] < -5.0
     assert np.abs(tracker.debt).max() < 0.1 * np.abs(owed).max()
+
+
+def test_calms_at_a_bound_do_not_widen_the_bands_and_certain_rows_teach_nothing() -> None:
+    rng = np.random.default_rng(12)
+    tracker = Tracker(np.asarray(LEVELS), 1, 1.0)
+    promised = np.repeat(1.0 + ndtri(np.asarray(LEVELS))[:, None], STEPS, axis=1) * np.linspace(0.2, 2.0, STEPS)
+    group, hits, calms = np.zeros(STEPS, dtype=np.int64), [], []
+    for _ in range(DAYS):
+        y = np.maximum((1.0 + rng.standard_normal(STEPS)) * np.linspace(0.2, 2.0, STEPS), 0.0)
+        issued = np.maximum(tracker.moved(promised, group), 0.0)
+        hits.append([(y >= issued[a]) & (y <= issued[-1 - a]) for a in (0, 1, 2)])
+        calms.append(np.mean(y == 0.0))
+        tracker.learn(issued, y, group)
+    assert np.mean(calms) > 0.1
+    np.testing.assert_allclose(100 * np.mean(hits[60:], axis=(0, 2)), [90, 80, 50], atol=0.4)
+    settled = tracker.common.copy()
+    tracker.learn(np.zeros((len(LEVELS), 3)), np.array([0.0, 0.0, 1.0]), np.zeros(3, dtype=np.int64))
+    np.testing.assert_array_equal(tracker.common, settled)
