@@ -8,6 +8,7 @@ from typing import Protocol
 
 from vpp.domain.command import Outcome, Setpoint, Telemetry
 from vpp.domain.forecast import Forecast, History
+from vpp.domain.forecast_score import SeriesScore
 from vpp.domain.time import TimeGrid
 
 
@@ -26,6 +27,13 @@ class LearningForecaster(Forecaster, Protocol):
 
     def train_intraday(self, history: History, progress: Callable[[int, int], None] | None = None) -> None:
         """Learn what `history` knew, for the next hours."""
+
+    def track_record(self, history: History, most: int | None = None) -> tuple[SeriesScore, ...]:
+        """Out-of-sample scores of the last days by the outcomes `history` knows; at most `most` forecasts are made
+        again in this call, all where it is None. One caller at a time."""
+
+    def past_forecast(self, now: datetime) -> Forecast | None:
+        """The oldest of the forecasts made again that ends after `now`; the caller is that of `track_record`."""
 
 
 class Devices(Protocol):
