@@ -46,8 +46,8 @@ class Pace:
     """How fast a series' calibration follows: the rate a day, and the relief a debt brings. Where the size of errors
     changes from week to week it must be fast; where it is mostly the weather's luck, haste costs sharpness."""
 
-    rate_a_day: float = 0.15
-    relief: float = 0.15
+    rate_a_day: float = 0.2
+    relief: float = 0.2
 
 
 USUAL_PACE = Pace()
