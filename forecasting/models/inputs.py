@@ -17,7 +17,6 @@ from forecasting.cases import Cases
 from vpp.domain.time import Array
 
 FIELD = "field_"
-PATTERNS = 15
 _SAMPLE = 6000
 _FARTHEST = 5.0
 
@@ -43,11 +42,12 @@ class Inputs:
         return np.concatenate([cases.select(self.plain), field @ self.basis], axis=1)
 
     @classmethod
-    def learnt(cls, cases: Cases, without: Sequence[str]) -> Inputs:
-        """The inputs of `cases`, of all columns but those whose names begin with one of `without`."""
+    def learnt(cls, cases: Cases, without: Sequence[str], patterns: int) -> Inputs:
+        """The inputs of `cases`, of all columns but those whose names begin with one of `without`, and `patterns`
+        components."""
         field = tuple(n for n in cases.names if n.startswith(FIELD))
         plain = tuple(n for n in cases.names if n not in field and not n.startswith(tuple(without)))
-        mean, basis = _patterns(cases.select(field))
+        mean, basis = _patterns(cases.select(field), patterns)
         none = np.zeros(len(plain) + basis.shape[1])
         raw = cls(plain, field, mean, basis, none, none + 1)._joined(cases)
         there = np.isfinite(raw)
@@ -57,8 +57,8 @@ class Inputs:
         return cls(plain, field, mean, basis, centre, np.where(deviation > 1e-9, deviation, 1.0))
 
 
-def _patterns(field: Array) -> tuple[Array, Array]:
-    """Means (F,) and the basis (F, P) of the main patterns of `field` (R, F), each column scaled alike."""
+def _patterns(field: Array, count: int) -> tuple[Array, Array]:
+    """Means (F,) and the basis (F, P) of the `count` main patterns of `field` (R, F), each column scaled alike."""
     if not field.shape[1]:
         return np.zeros(0), np.zeros((0, 0))
     rows = field[:: max(1, len(field) // _SAMPLE)]
@@ -66,4 +66,4 @@ def _patterns(field: Array) -> tuple[Array, Array]:
     mean = rows.mean(axis=0)
     deviation = np.maximum(rows.std(axis=0), 1e-9)
     _, vectors = np.linalg.eigh(np.cov((rows - mean) / deviation, rowvar=False))
-    return mean, vectors[:, ::-1][:, :PATTERNS] / deviation[:, None]
+    return mean, vectors[:, ::-1][:, :count] / deviation[:, None]

@@ -25,6 +25,7 @@ from vpp.domain.time import Array
 
 Weights = list[NDArray[np.float32]]
 LEARNT_LEVELS: Levels = (0.01, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99)
+PATTERNS = 15
 MEMBERS = 4
 PASSES = 5
 HIDDEN = (128, 64)
@@ -71,15 +72,17 @@ def between(known: Levels, quantiles: Array, levels: Levels) -> Array:
     return made
 
 
-def network(without: Sequence[str] = (), members: int = MEMBERS, passes: int = PASSES) -> Fit:
+def network(
+    without: Sequence[str] = (), members: int = MEMBERS, passes: int = PASSES, patterns: int = PATTERNS
+) -> Fit:
     """A fit of `members` networks that each go `passes` times through the cases.
 
-    Columns whose names begin with one of `without` are not inputs.
+    Columns whose names begin with one of `without` are not inputs; `field_*` enter as `patterns` components.
     """
 
     def fit(cases: Cases, levels: Levels) -> Network:
         learnt = levels if len(levels) <= len(LEARNT_LEVELS) else LEARNT_LEVELS
-        inputs = Inputs.learnt(cases, without)
+        inputs = Inputs.learnt(cases, without, patterns)
         unit = float(np.std(cases.y)) * _UNIT_DEVIATIONS or 1.0
         x, y = inputs.of(cases), (cases.y / unit).astype(np.float32)
         fold = cases.target // _WEEK % members if members > 1 else np.full(len(y), -1)

@@ -122,7 +122,8 @@ def test_the_same_cases_give_the_same_network_and_many_levels_lie_between_the_le
 
 def test_a_missing_input_is_its_mean_and_names_left_out_are_not_read() -> None:
     cases = farm_cases(400)
-    inputs = Inputs.learnt(cases, ("series", "farm_"))
+    inputs = Inputs.learnt(cases, ("series", "farm_"), 5)
+    assert inputs.basis.shape == (len(inputs.field), 5)
     assert not any(n.startswith("farm_") for n in inputs.plain) and inputs.of(cases).std(axis=0).max() < 1.01
     x = cases.x.copy()
     x[0, cases.names.index("speed")] = np.nan
