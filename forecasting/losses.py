@@ -47,3 +47,18 @@ def covered(quantiles: Array, y: Array, levels: Sequence[float]) -> dict[str, Ar
         inside = (y >= quantiles[a]) & (y <= quantiles[b])
         out[name] = np.where(np.isfinite(y), inside, np.nan)
     return out
+
+
+def energy_score(scenarios: Array, y: Array) -> float:
+    """Energy score of `scenarios` (K, ...) against `y` (...): E|x - y| - E|x - x'| / 2, fair for finite K.
+
+    Gneiting and Raftery, JASA 102, 2007; the fair form by Ferro, Quarterly Journal of the Royal Meteorological
+    Society 140, 2014. Raises ValueError for fewer than two scenarios.
+    """
+    if len(scenarios) < 2:
+        raise ValueError("an energy score needs two scenarios or more")
+    x = (scenarios - y).reshape(len(scenarios), -1)
+    square = (x**2).sum(axis=1)
+    apart = np.sqrt(np.maximum(square[:, None] + square - 2 * x @ x.T, 0.0))
+    np.fill_diagonal(apart, 0.0)
+    return float(np.sqrt(square).mean() - apart.sum() / (2 * len(x) * (len(x) - 1)))

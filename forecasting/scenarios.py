@@ -1,18 +1,26 @@
 """Joint scenarios by a Gaussian copula around the quantile forecast.
 
-Normal scores z (S series, T steps) follow z[t] = r z[t-1] + e[t] with r (S,) the series' persistence over
-the time between steps and e of covariance Q, chosen so that the stationary correlation of z over series is
-C: Q_ij = C_ij (1 - r_i r_j). Each score becomes a value through the series' own quantile function,
-x = F^-1(Phi(z)) (Pinson et al., Wind Energy 12, 2009: scenarios from marginals and a Gaussian dependence).
-C and r come from the ranks of de-seasonalised history. Beyond the outermost levels the quantile function
-goes on with the slope of its last segment, inside the physical bounds.
+Normal scores z (S series, T steps) become values through the series' own quantile function, x = F^-1(Phi(z))
+(Pinson et al., Wind Energy 12, 2009: scenarios from marginals and a Gaussian dependence). Their correlation is
+
+    w R + (1 - w) A,    w = N / (N + 5)
+
+with R the correlation of the scores z_d (S, T) that N past forecasts of equal leads turned out to have
+(`forecasting/past_scores.py`), its parts between two series multiplied by N / (N + 30), and A an autoregression,
+z[t] = r z[t-1] + e[t], with r (S,) the series' persistence over the time between steps and e of covariance Q, chosen so
+that the stationary correlation of z over series is C: Q_ij = C_ij (1 - r_i r_j). R is never built: sum_d g_d z_d with g
+standard normal has it, which makes each scenario a mixture of errors that came together before; the z_d are turned
+onto their principal axes and g is stratified on each (McKay, Beckman and Conover, Technometrics 21, 1979), so that
+few scenarios state the sum of a day well. Leads beyond those of the past forecasts go on as the autoregression from
+there. Without past forecasts C and r come from the ranks of de-seasonalised history. Beyond the outermost levels the
+quantile function goes on with the slope of its last segment, inside the physical bounds.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import numpy as np
@@ -24,15 +32,32 @@ from forecasting.panel import Panel
 from vpp.domain.time import Array, rfc3339
 
 DEFAULT_PERSISTENCE = 0.95
+PRIOR_DAYS = 5.0
+PRIOR_DAYS_ACROSS = 30.0
 _DAYS = 28
 
 
 @dataclass(frozen=True)
 class Dependence:
-    """Correlation over series (S, S) and persistence per quarter (S,) of normal scores."""
+    """Correlation over series (S, S), persistence per step (S,) and past scores (N, S, T), NaN for gaps."""
 
     correlation: Array
     persistence: Array
+    past: Array = field(default_factory=lambda: np.zeros((0, 0, 0)))
+
+    @classmethod
+    def of(cls, past: Array) -> Dependence:
+        """Fit to past scores (N, S, T); few days leave correlations near zero and persistence near its default."""
+        there = np.isfinite(past)
+        z = np.where(there, past, 0.0)
+        flat, both = np.moveaxis(z, 1, 0).reshape(z.shape[1], -1), np.moveaxis(there, 1, 0).reshape(z.shape[1], -1)
+        pairs = np.sqrt(np.maximum((flat**2) @ both.T.astype(float), 1e-12))
+        shrink = len(past) / (len(past) + PRIOR_DAYS)
+        correlation = nearest_correlation(shrink * (flat @ flat.T) / (pairs * pairs.T))
+        near = there[..., 1:] & there[..., :-1]
+        moved, before = (np.where(near, z[..., 1:] * v, 0.0).sum(axis=(0, 2)) for v in (z[..., :-1], z[..., 1:]))
+        lag_one = np.where(before > 0, moved / np.maximum(before, 1e-12), DEFAULT_PERSISTENCE)
+        return cls(correlation, np.clip(shrink * lag_one + (1 - shrink) * DEFAULT_PERSISTENCE, 0.0, 0.999), past)
 
 
 def normal_scores(values: Array) -> Array:
@@ -88,13 +113,44 @@ def copula(shape: Dependence, count: int, steps: int, seed: int) -> Array:
     """Correlated uniforms (K, S, T), deterministic in `seed`."""
     r = shape.persistence
     noise = covariance_root(shape.correlation * (1 - np.outer(r, r)))
-    white = np.random.default_rng(seed).standard_normal((steps, count, len(r)))
+    rng = np.random.default_rng(seed)
+    white = rng.standard_normal((steps, count, len(r)))
     white[0] = white[0] @ np.linalg.cholesky(shape.correlation).T
     white[1:] = white[1:] @ noise.T
-    for t in range(1, steps):
-        white[t] += r * white[t - 1]
+    drawn, weight = _of_past(shape.past[..., :steps], count, rng)
+    told = np.append(weight.any(axis=1), np.zeros(steps + 1 - len(weight), dtype=bool))
+    smooth = np.zeros_like(white[0])
+    for t in range(steps):
+        smooth = white[t] + r * smooth
+        white[t] = smooth
+        if told[t]:
+            white[t] = np.sqrt(weight[t]) * drawn[t] + np.sqrt(1 - weight[t]) * smooth
+            smooth = smooth if told[t + 1] else white[t]
     uniform: Array = ndtr(np.ascontiguousarray(white.transpose(1, 2, 0)))
     return uniform
+
+
+def _of_past(past: Array, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
+    """Normal draws (T, K, S) with the correlation of `past` (N, S, T), and the weight (T, S) they deserve."""
+    there = np.isfinite(past)
+    z = np.where(there, past, 0.0)
+    size = np.sqrt((z**2).sum(axis=0))
+    n = np.where(size > 0, there.sum(axis=0), 0)
+    scaled = z / np.where(size > 0, size, 1.0)
+    flat = scaled.reshape(len(scaled), scaled.shape[1] * scaled.shape[2])
+    scaled = (np.linalg.eigh(flat @ flat.T)[1].T @ flat).reshape(scaled.shape)
+    kept = len(past) / (len(past) + PRIOR_DAYS_ACROSS) if past.shape[1] > 1 else 1.0
+    shared, own = _stratified((1, len(past)), count, rng), _stratified(past.shape[1:2] + past.shape[:1], count, rng)
+    g = np.sqrt(kept) * shared + np.sqrt(1 - kept) * own
+    drawn = np.swapaxes(g, 1, 2) @ scaled.transpose(1, 0, 2)
+    return drawn.transpose(2, 1, 0), (n / (n + PRIOR_DAYS)).T
+
+
+def _stratified(shape: tuple[int, ...], count: int, rng: np.random.Generator) -> Array:
+    """Standard normals (*shape, K), one in each K-th of probability."""
+    rank = rng.permuted(np.broadcast_to(np.arange(count), (*shape, count)), axis=-1)
+    drawn: Array = ndtri((rank + 0.5) / count)
+    return drawn
 
 
 def covariance_root(covariance: Array) -> Array:
@@ -106,18 +162,22 @@ def covariance_root(covariance: Array) -> Array:
     return scaled
 
 
-def from_quantiles(uniform: Array, quantiles: Array, levels: Sequence[float], lower: Array, upper: Array) -> Array:
-    """Values (K, S, T) of `uniform` under `quantiles` (S, L, T) with tails inside `lower`, `upper` (S,)."""
+def knots(quantiles: Array, levels: Sequence[float], lower: Array, upper: Array) -> tuple[Array, Array]:
+    """Levels (L + 2,) from 0 to 1 and values (S, L + 2, T) between which the quantile functions are straight."""
     a = np.asarray(levels)
     bottom = quantiles[:, :1] - (quantiles[:, 1:2] - quantiles[:, :1]) * a[0] / (a[1] - a[0])
     top = quantiles[:, -1:] + (quantiles[:, -1:] - quantiles[:, -2:-1]) * (1 - a[-1]) / (a[-1] - a[-2])
-    knots = np.concatenate([bottom, quantiles, top], axis=1)
-    knots = np.clip(knots, lower[:, None, None], upper[:, None, None])
-    edges = np.concatenate([[0.0], a, [1.0]])
+    at = np.clip(np.concatenate([bottom, quantiles, top], axis=1), lower[:, None, None], upper[:, None, None])
+    return np.concatenate([[0.0], a, [1.0]]), at
+
+
+def from_quantiles(uniform: Array, quantiles: Array, levels: Sequence[float], lower: Array, upper: Array) -> Array:
+    """Values (K, S, T) of `uniform` under `quantiles` (S, L, T) with tails inside `lower`, `upper` (S,)."""
+    edges, at = knots(quantiles, levels, lower, upper)
     segment = np.searchsorted(edges[1:-1], uniform, side="right")
     share = (uniform - edges[segment]) / np.diff(edges)[segment]
     series, step = np.ogrid[: uniform.shape[1], : uniform.shape[2]]
-    low = knots[series[None], segment, step[None]]
-    high = knots[series[None], segment + 1, step[None]]
+    low = at[series[None], segment, step[None]]
+    high = at[series[None], segment + 1, step[None]]
     value: Array = low + share * (high - low)
     return value
