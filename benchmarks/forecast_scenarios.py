@@ -2,10 +2,10 @@
 
 `python benchmarks/forecast_scenarios.py steel|cn-pv|carbon-de --data DIR --from A --to B`; the last line is one JSON
 object. The forecasts roll from 120 days before A, so that the dependence of A's day is learnt from errors that were
-known by its gate. `energy_score` is the mean over days and series of the score of a day (T steps); `daily_energy`
-the share of days whose sum lay in the band of the scenarios' sums. A set of several series is scored jointly too:
-all series and steps as one vector (`joint`), and the sum over the series that were forecast, the total, by its daily
-energy and its steps (`total`).
+known by its gate; the sum over all steps and series is calibrated as for the service. `energy_score` is the mean over
+days and series of the score of a day (T steps), `daily_energy_coverage` the share of days whose sum lay in the band
+of the scenarios' sums. A set of several series is scored jointly too: all series and steps as one vector (`joint`),
+and the sum over the series, by its daily energy and its steps (`total`).
 """
 
 from __future__ import annotations
@@ -37,11 +37,13 @@ from forecasting.losses import BANDS, energy_score
 from forecasting.past_scores import joint, normal_score
 from forecasting.rolling import rolling
 from forecasting.scenarios import Dependence, copula, from_quantiles
+from forecasting.sums import SumCalibration
 from vpp.domain.forecast import LEVELS
 from vpp.domain.time import Array
 
 LEARN_DAYS = 120
-COUNT = 200
+LEAST_DAYS = 21
+CANDIDATES, COUNT = 800, 200
 UPPER: Mapping[str, float] = {"steel": np.inf, "carbon-de": np.inf, "cn-pv": 1.0}
 
 
@@ -68,21 +70,27 @@ def forecasts(name: str, data: Path, first: date, last: date) -> list[tuple[Case
 
 
 def scenarios(name: str, parts: Sequence[tuple[Cases, Array]], begin: int) -> Made:
-    """Scenarios of every day whose targets begin at `begin` or later."""
+    """Scenarios of every day whose targets begin at `begin` or later, the sums calibrated on all days before."""
     upper, series = UPPER[name], [cases for cases, _ in parts]
     scores = [normal_score(q, c.y, LEVELS, 0.0, upper, seed) for seed, (c, q) in enumerate(parts)]
     past = joint(series, scores)
     quantiles, y = _arranged(parts, past.issue, past.lead)
-    bounds = np.zeros(len(parts)), np.full(len(parts), upper)
-    ask = np.flatnonzero(past.issue + past.lead[0] >= begin)
-    made = np.full((2, len(ask), COUNT, *y.shape[1:]), np.nan)
-    for d, k in enumerate(ask):
+    bounds, sums = (np.zeros(len(parts)), np.full(len(parts), upper)), SumCalibration(LEVELS)
+    known, waiting = np.where(np.isfinite(past.known), past.known, 0).max(axis=(1, 2)), list[tuple[int, Array]]()
+    made: list[list[Array]] = [[], []]
+    for k in range(LEAST_DAYS, len(past.issue)):
         issue = int(past.issue[k])
-        uniform = copula(Dependence.of(past.at(issue, past.lead)), COUNT, len(past.lead), issue)
-        white = ndtr(np.random.default_rng(issue).standard_normal(uniform.shape))
-        for m, u in enumerate((uniform, white)):
-            made[m, d] = from_quantiles(u, quantiles[k], LEVELS, *bounds)
-    return Made(y[ask], made[0], made[1])
+        for done, issued in [w for w in waiting if known[w[0]] <= issue]:
+            sums.learn(issued, float(y[done].sum()))
+        waiting = [w for w in waiting if known[w[0]] > issue]
+        uniform = copula(Dependence.of(past.at(issue, past.lead)), CANDIDATES, len(past.lead), issue)
+        together = sums.chosen(from_quantiles(uniform, quantiles[k], LEVELS, *bounds), COUNT)
+        waiting.append((k, sums.quantiles(together)))
+        if issue + past.lead[0] >= begin:
+            white = ndtr(np.random.default_rng(issue).standard_normal(together.shape))
+            made[0].append(together)
+            made[1].append(from_quantiles(white, quantiles[k], LEVELS, *bounds))
+    return Made(y[-len(made[0]) :], np.stack(made[0]), np.stack(made[1]))
 
 
 def _arranged(parts: Sequence[tuple[Cases, Array]], issue: Index, lead: Index) -> tuple[Array, Array]:
