@@ -4,7 +4,8 @@ The sum over a day, or over a day and all series of a plant, is what is sold; it
 dependence of errors, and a small mistake in that shows in every band. Of M candidate scenarios sorted by their sum, K
 are taken at the probabilities Phi(z_k + t(z_k)), z_k the normal scores of (k + 1/2) / K and t the offsets that online
 quantile tracking of past sums has reached (`forecasting/conformal.py`); between its levels t is read linearly, beyond
-them it is constant. Candidates are taken once, so a spread that is wrong by half is mended in part only. Where past sums were covered as they should be, t is zero and every (M / K)-th is taken.
+them it is constant. Where past sums were covered as they should be, t is zero and every (M / K)-th is taken. No
+candidate is taken twice, so a spread that is wrong by half is mended in part only.
 """
 
 from __future__ import annotations

@@ -1,0 +1,127 @@
+"""A rolling probabilistic backtest of the steel plant, ours beside mlforecast's: same days, levels, refits, one core.
+
+`python benchmarks/forecast_peers.py --data DIR --from 2018-07-01 --to 2018-09-30 --peer-python PYTHON`; the last line
+is one JSON object. Day-ahead forecasts issued at 10:00 for the next day, refit monthly (every 30 days for the peer, whose
+refits count windows), nine levels. PYTHON is an interpreter with `mlforecast` and `lightgbm`, in an environment of its
+own. `--way quantile` gives the peer a LightGBM booster a level; `--way conformal` one booster with its conformal
+intervals over 30 windows. Both use lags of an hour, a day and a week, rolling means and the calendar, and its
+`cross_validation`. Times are of fitting and forecasting without reading data, `cpu_s` by the process; ours includes
+trial stretches, blend and calibration.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import argparse
+import importlib
+import json
+import subprocess
+import sys
+import time
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+LEVELS = (0.05, 0.10, 0.25, 0.40, 0.50, 0.60, 0.75, 0.90, 0.95)
+STEPS, GATE_H, INNER_WINDOWS = 152, 10, 30
+TREES = {"learning_rate": 0.06, "num_leaves": 15, "n_estimators": 100, "num_threads": 1, "verbosity": -1}
+
+
+def ours(data: Path, first: date, last: date) -> dict[str, Any]:
+    """The automatic pipeline."""
+    from benchmarks.forecast_sets.rolling_set import DAY, mean_pinball, monthly, scored_rows
+    from benchmarks.forecast_sets.sites import SETS
+    from forecasting.rolling import rolling
+
+    begin, end = (int(np.datetime64(d, "m").astype(np.int64)) for d in (first, last))
+    cases = SETS["steel"].cases(data, "day-ahead")["steel"]
+    cases = cases.rows(cases.target < end + DAY)
+    before, used = time.perf_counter(), time.process_time()
+    rolled = rolling(cases, monthly(begin - DAY, end), SETS["steel"].scheme("day-ahead"), LEVELS)
+    wall, cpu = time.perf_counter() - before, time.process_time() - used
+    scored = scored_rows(rolled, begin, end + DAY)
+    return {"wall_s": wall, "cpu_s": cpu, "pinball": mean_pinball(scored.calibrated, scored.y), "n": len(scored.y)}
+
+
+def peer(data: Path, first: date, last: date, way: str) -> dict[str, Any]:
+    """mlforecast's rolling cross-validation; runs in the peer's environment."""
+    pd, lightgbm, mlforecast, utils, lag = (
+        importlib.import_module(name)
+        for name in ("pandas", "lightgbm", "mlforecast", "mlforecast.utils", "mlforecast.lag_transforms")
+    )
+    table = pd.read_parquet(data / "steel_industry/steel_15min_2018.parquet")
+    end = pd.Timestamp(last + timedelta(days=1))
+    table = table[table["ts"] < end]
+    frame = pd.DataFrame({"unique_id": "steel", "ds": table["ts"].astype("M8[ns]"), "y": table["usage_kwh"]})
+    models = (
+        {f"q{a}": lightgbm.LGBMRegressor(objective="quantile", alpha=a, **TREES) for a in LEVELS}
+        if way == "quantile"
+        else {"mean": lightgbm.LGBMRegressor(**TREES)}
+    )
+    forecaster = mlforecast.MLForecast(
+        models=models, freq="15min", lags=[1, 2, 4, 96, 192, 672], date_features=["dayofweek", "hour", "minute"],
+        lag_transforms={1: [lag.RollingMean(4), lag.RollingMean(96)], 96: [lag.RollingMean(672)]}, num_threads=1,
+    )  # fmt: skip
+    windows = (last - first).days + 1
+    asked: dict[str, Any] = {"n_windows": windows, "h": STEPS, "step_size": 96, "refit": 30}
+    if way == "conformal":
+        asked["prediction_intervals"] = utils.PredictionIntervals(n_windows=INNER_WINDOWS, h=STEPS)
+        asked["level"] = [20, 50, 80, 90]
+    before, used = time.perf_counter(), time.process_time()
+    made = forecaster.cross_validation(frame, **asked)
+    wall, cpu = time.perf_counter() - before, time.process_time() - used
+    made = made[made["ds"] >= made["cutoff"].dt.normalize() + pd.Timedelta(days=1)]
+    made = made[(made["ds"] >= pd.Timestamp(first)) & (made["ds"] < end)]
+    names = [f"q{a}" for a in LEVELS] if way == "quantile" else [_interval(a) for a in LEVELS]
+    quantiles, y = np.sort(made[names].to_numpy().T, axis=0), made["y"].to_numpy()
+    gates = made["cutoff"].dt.hour * 60 + made["cutoff"].dt.minute
+    miss, level = y - quantiles, np.asarray(LEVELS)[:, None]
+    return {
+        "wall_s": wall, "cpu_s": cpu, "pinball": float(np.maximum(level * miss, (level - 1) * miss).mean()),
+        "n": len(y), "version": mlforecast.__version__, "last_known_minute": sorted({int(g) for g in gates}),
+    }  # fmt: skip
+
+
+def _interval(level: float) -> str:
+    """The peer's name of the bound of a central interval at quantile `level`."""
+    share = round(100 * abs(2 * level - 1))
+    return "mean" if share == 0 else f"mean-{'lo' if level < 0.5 else 'hi'}-{share}"
+
+
+def main(arguments: list[str] | None = None) -> dict[str, Any]:
+    """One run."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True)
+    parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True)
+    parser.add_argument("--to", dest="last", type=date.fromisoformat, required=True)
+    parser.add_argument("--way", choices=["quantile", "conformal"], default="quantile")
+    parser.add_argument(
+        "--peer-python", default=None, help="interpreter with mlforecast; without it only ours is timed"
+    )
+    parser.add_argument("--as-peer", action="store_true", help="run the peer's side in this interpreter")
+    given = parser.parse_args(arguments)
+    if given.as_peer:
+        return peer(given.data, given.first, given.last, given.way)
+    out: dict[str, Any] = {"set": "steel", "ours": ours(given.data, given.first, given.last), "way": given.way}
+    if given.peer_python is not None:
+        command = [
+            given.peer_python, __file__, "--as-peer", "--data", str(given.data), "--from", str(given.first), "--to",
+            str(given.last), "--way", given.way,
+        ]  # fmt: skip
+        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        out["mlforecast"] = json.loads(answer.splitlines()[-1])
+        for field in ("wall_s", "cpu_s"):
+            out[f"{field[:-2]}_ratio"] = round(out["mlforecast"][field] / out["ours"][field], 2)
+    return out
+
+
+if __name__ == "__main__":
+    print(json.dumps(main()))
