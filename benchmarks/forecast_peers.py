@@ -1,12 +1,12 @@
 """A rolling probabilistic backtest of the steel plant, ours beside mlforecast's: same days, levels, refits, one core.
 
 `python benchmarks/forecast_peers.py --data DIR --from 2018-07-01 --to 2018-09-30 --peer-python PYTHON`; the last line
-is one JSON object. Day-ahead forecasts issued at 10:00 for the next day, refit monthly (every 30 days for the peer, whose
-refits count windows), nine levels. PYTHON is an interpreter with `mlforecast` and `lightgbm`, in an environment of its
-own. `--way quantile` gives the peer a LightGBM booster a level; `--way conformal` one booster with its conformal
-intervals over 30 windows. Both use lags of an hour, a day and a week, rolling means and the calendar, and its
-`cross_validation`. Times are of fitting and forecasting without reading data, `cpu_s` by the process; ours includes
-trial stretches, blend and calibration.
+is one JSON object. Day-ahead forecasts issued at 10:00 for the next day, nine levels, refit monthly (every 30 days
+for the peer, whose refits count windows). PYTHON is an interpreter with `mlforecast` and `lightgbm`, in an environment
+of its own. `--way quantile` gives the peer a LightGBM booster a level; `--way conformal` one booster with its
+conformal intervals over 30 windows. Both use lags of an hour, a day and a week, rolling means and the calendar, and
+its `cross_validation`. Times are of fitting and forecasting without reading data, `cpu_s` by the process; ours
+includes trial stretches, blend and calibration.
 """
 
 from __future__ import annotations

@@ -43,7 +43,7 @@ def test_gaps_teach_nothing() -> None:
     sums = SumCalibration(LEVELS)
     sums.learn(np.full(len(LEVELS), np.nan), 1.0)
     sums.learn(np.zeros(len(LEVELS)), np.nan)
-    assert not sums.tracker.common.any()
+    assert not sums.offset.any()
 
 
 def test_too_few_candidates_are_refused() -> None:
