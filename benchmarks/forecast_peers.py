@@ -31,8 +31,8 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 LEVELS = (0.05, 0.10, 0.25, 0.40, 0.50, 0.60, 0.75, 0.90, 0.95)
-STEPS, GATE_H, INNER_WINDOWS = 152, 10, 30
-TREES = {"learning_rate": 0.06, "num_leaves": 15, "n_estimators": 100, "num_threads": 1, "verbosity": -1}
+STEPS, INNER_WINDOWS = 152, 30
+TREES = {"learning_rate": 0.1, "num_leaves": 15, "n_estimators": 60, "num_threads": 1, "verbosity": -1}
 
 
 def ours(data: Path, first: date, last: date) -> dict[str, Any]:
@@ -53,28 +53,16 @@ def ours(data: Path, first: date, last: date) -> dict[str, Any]:
 
 def peer(data: Path, first: date, last: date, way: str) -> dict[str, Any]:
     """mlforecast's rolling cross-validation; runs in the peer's environment."""
-    pd, lightgbm, mlforecast, utils, lag = (
-        importlib.import_module(name)
-        for name in ("pandas", "lightgbm", "mlforecast", "mlforecast.utils", "mlforecast.lag_transforms")
-    )
+    pd, mlforecast, utils = (importlib.import_module(name) for name in ("pandas", "mlforecast", "mlforecast.utils"))
     table = pd.read_parquet(data / "steel_industry/steel_15min_2018.parquet")
     end = pd.Timestamp(last + timedelta(days=1))
     table = table[table["ts"] < end]
     frame = pd.DataFrame({"unique_id": "steel", "ds": table["ts"].astype("M8[ns]"), "y": table["usage_kwh"]})
-    models = (
-        {f"q{a}": lightgbm.LGBMRegressor(objective="quantile", alpha=a, **TREES) for a in LEVELS}
-        if way == "quantile"
-        else {"mean": lightgbm.LGBMRegressor(**TREES)}
-    )
-    forecaster = mlforecast.MLForecast(
-        models=models, freq="15min", lags=[1, 2, 4, 96, 192, 672], date_features=["dayofweek", "hour", "minute"],
-        lag_transforms={1: [lag.RollingMean(4), lag.RollingMean(96)], 96: [lag.RollingMean(672)]}, num_threads=1,
-    )  # fmt: skip
-    windows = (last - first).days + 1
-    asked: dict[str, Any] = {"n_windows": windows, "h": STEPS, "step_size": 96, "refit": 30}
+    asked: dict[str, Any] = {"n_windows": (last - first).days + 1, "h": STEPS, "step_size": 96, "refit": 30}
     if way == "conformal":
         asked["prediction_intervals"] = utils.PredictionIntervals(n_windows=INNER_WINDOWS, h=STEPS)
         asked["level"] = [20, 50, 80, 90]
+    forecaster = _forecaster(way)
     before, used = time.perf_counter(), time.process_time()
     made = forecaster.cross_validation(frame, **asked)
     wall, cpu = time.perf_counter() - before, time.process_time() - used
@@ -88,6 +76,18 @@ def peer(data: Path, first: date, last: date, way: str) -> dict[str, Any]:
         "wall_s": wall, "cpu_s": cpu, "pinball": float(np.maximum(level * miss, (level - 1) * miss).mean()),
         "n": len(y), "version": mlforecast.__version__, "last_known_minute": sorted({int(g) for g in gates}),
     }  # fmt: skip
+
+
+def _forecaster(way: str) -> Any:
+    lightgbm, mlforecast, lag = (
+        importlib.import_module(name) for name in ("lightgbm", "mlforecast", "mlforecast.lag_transforms")
+    )
+    by_level = {f"q{a}": lightgbm.LGBMRegressor(objective="quantile", alpha=a, **TREES) for a in LEVELS}
+    return mlforecast.MLForecast(
+        models=by_level if way == "quantile" else {"mean": lightgbm.LGBMRegressor(**TREES)}, freq="15min",
+        lags=[1, 2, 4, 96, 192, 672], date_features=["dayofweek", "hour", "minute"], num_threads=1,
+        lag_transforms={1: [lag.RollingMean(4), lag.RollingMean(96)], 96: [lag.RollingMean(672)]},
+    )  # fmt: skip
 
 
 def _interval(level: float) -> str:

@@ -19,10 +19,10 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -41,6 +41,7 @@ from vpp.domain.time import Array
 
 DAYS, FIRST_DAYS = 90, 8
 START = 17_532 * 96
+Made = TypeVar("Made")
 
 
 def load(asset: int, days: Days) -> Array:
@@ -89,24 +90,26 @@ def main(arguments: Sequence[str] | None = None) -> dict[str, Any]:
         parser.error(f"cannot fit {fits} of {given.assets} assets")
     days, cores = Calendar("UTC").days(START, (DAYS + 2) * 96), len(os.sched_getaffinity(0))
     made = [history(k, days) for k in range(fits)]
-    before, used = time.perf_counter(), time.process_time()
-    with ThreadPoolExecutor(cores) as pool:
-        models = list(pool.map(fitted, [cases for _, cases in made]))
-    fit_s, fit_cpu_s = time.perf_counter() - before, time.process_time() - used
     panels = [made[k % fits][0] for k in range(given.assets)]
-    before, used = time.perf_counter(), time.process_time()
-    asks = [next_day(panel, days) for panel in panels]
-    features_s, features_cpu_s = time.perf_counter() - before, time.process_time() - used
-    before, used = time.perf_counter(), time.process_time()
-    shapes = {models[k % fits].forecast(ask).shape for k, ask in enumerate(asks)}
-    predict_s, predict_cpu_s = time.perf_counter() - before, time.process_time() - used
-    assert shapes == {(len(LEVELS), 96)}
+    with ThreadPoolExecutor(cores) as pool:
+        models, fit = timed(lambda: list(pool.map(fitted, [cases for _, cases in made])))
+    asks, features = timed(lambda: [next_day(panel, days) for panel in panels])
+    answers, predict = timed(lambda: [models[k % fits].forecast(ask) for k, ask in enumerate(asks)])
+    if any(a.shape != (len(LEVELS), 96) or not np.isfinite(a).all() for a in answers):
+        raise AssertionError("an asset was not forecast")
+    times = {"fit": fit, "predict": predict, "predict_features": features}
     return {
-        "assets": given.assets, "fitted": fits, "fit_s": round(fit_s, 2), "predict_s": round(predict_s, 2),
-        "predict_features_s": round(features_s, 2), "fit_cpu_s": round(fit_cpu_s, 2),
-        "predict_cpu_s": round(predict_cpu_s, 2), "predict_features_cpu_s": round(features_cpu_s, 2), "cores": cores,
+        "assets": given.assets, "fitted": fits, **{f"{k}_s": round(wall, 2) for k, (wall, _) in times.items()},
+        **{f"{k}_cpu_s": round(cpu, 2) for k, (_, cpu) in times.items()}, "cores": cores,
         "peak_rss_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
     }  # fmt: skip
+
+
+def timed(work: Callable[[], Made]) -> tuple[Made, tuple[float, float]]:
+    """What `work` returns, and its time by the clock and by the processor."""
+    before, used = time.perf_counter(), time.process_time()
+    made = work()
+    return made, (time.perf_counter() - before, time.process_time() - used)
 
 
 if __name__ == "__main__":
