@@ -21,6 +21,7 @@ from forecasting.scenarios import knots
 from vpp.domain.time import Array
 
 REMEMBERED = 120
+DAY = 1440
 _OUTERMOST = 2e-3
 
 
@@ -76,3 +77,41 @@ def joint(series: Sequence[Cases], scores: Sequence[Array]) -> PastScores:
         at = np.searchsorted(issue, cases.issue), i, np.searchsorted(lead, cases.lead)
         out[at], known[at] = score, cases.known
     return PastScores(issue, lead, out, known)
+
+
+@dataclass(frozen=True)
+class Track:
+    """Scores (S, N) of targets at minutes `first`, `first` + `step`, ..., each of one forecast, NaN for gaps.
+
+    `known` (S, N) is when each outcome became known.
+    """
+
+    first: int
+    step: int
+    scores: Array
+    known: Array
+
+    def before(self, moment: int, target: Index) -> Array:
+        """Past scores (N, S, T) at the clock times of `target` (T,) on each of the last days, as known at `moment`.
+
+        So a forecast of any hour and length learns from forecasts that were made once a day.
+        """
+        at = (target - DAY * np.arange(REMEMBERED, 0, -1)[:, None] - self.first) // self.step
+        inside, at = (at >= 0) & (at < self.scores.shape[1]), np.clip(at, 0, self.scores.shape[1] - 1)
+        seen = np.where(inside & (self.known[:, at] <= moment), self.scores[:, at], np.nan).transpose(1, 0, 2)
+        some: Array = seen[np.isfinite(seen).any(axis=(1, 2))]
+        return some
+
+
+def track(series: Sequence[Cases], scores: Sequence[Array], step: int = 15) -> Track:
+    """Scores (R,) of each series' cases along their targets; of several forecasts of a target the latest counts.
+
+    Raises ValueError where there is no case.
+    """
+    first = min(int(c.target.min()) for c in series)
+    n = (max(int(c.target.max()) for c in series) - first) // step + 1
+    out, known = np.full((len(series), n), np.nan), np.full((len(series), n), np.inf)
+    for i, (cases, score) in enumerate(zip(series, scores, strict=True)):
+        at = (cases.target - first) // step
+        out[i, at], known[i, at] = score, cases.known
+    return Track(first, step, out, known)

@@ -45,9 +45,8 @@ def screened(panel: Panel, days: Days) -> tuple[Panel, tuple[Finding, ...]]:
     `days` covers the panel's axis from its first quarter.
     """
     values, named = panel.values.copy(), list[Finding]()
-    usual, spread = _like(panel, days)
     for i in np.flatnonzero(np.isfinite(values).any(axis=1)):
-        past = _past(panel, int(i), days, usual[i], spread[i])
+        past = _past(panel.select([int(i)]), days)
         found = [f for rule in RULES for f in rule(past)]
         for f in found:
             if f.kind not in NAMED_ONLY:
@@ -57,21 +56,21 @@ def screened(panel: Panel, days: Days) -> tuple[Panel, tuple[Finding, ...]]:
 
 
 def _like(panel: Panel, days: Days) -> tuple[Array, Array]:
-    """Median and 1.4826 MAD (S, N) of the same local quarter on earlier days of the same class."""
+    """Median and 1.4826 MAD (N,) of the same local quarter on earlier days of the same class, for a panel of one."""
     at: Index = np.arange(panel.n, dtype=np.int64)
     lags = np.arange(1, MEMORY_DAYS + 1)
-    past = same_quarter(panel, days, at, np.broadcast_to(at, (len(panel.ids), panel.n)), lags)
-    past = np.where(like_days(days, at, lags)[None] > 0, past, np.nan)
+    past = same_quarter(panel, days, at, at[None], lags)[0]
+    past = np.where(like_days(days, at, lags) > 0, past, np.nan)
     few = np.isfinite(past).sum(axis=-1) < LEAST_LIKE
     past[few] = 0.0
     usual = np.nanmedian(past, axis=-1)
-    spread = 1.4826 * np.nanmedian(np.abs(past - usual[..., None]), axis=-1)
+    spread = 1.4826 * np.nanmedian(np.abs(past - usual[:, None]), axis=-1)
     return np.where(few, np.nan, usual), np.where(few, np.nan, spread)
 
 
-def _past(panel: Panel, i: int, days: Days, usual: Array, spread: Array) -> Past:
-    """The statistics of the days before each day, the same for all its quarters."""
-    x = panel.values[i]
+def _past(panel: Panel, days: Days) -> Past:
+    """The statistics of the days before each day, the same for all its quarters, for a panel of one."""
+    x, (usual, spread) = panel.values[0], _like(panel, days)
     off, step = np.abs(x - usual), np.abs(np.diff(x, prepend=np.nan))
     out = np.full((4, len(x)), np.nan)
     for begin in range(LEAST_DAYS * PER_DAY, len(x), PER_DAY):
@@ -81,6 +80,6 @@ def _past(panel: Panel, i: int, days: Days, usual: Array, spread: Array) -> Past
             if len(there) >= LEAST_DAYS * PER_DAY // 2:
                 out[k, begin : begin + PER_DAY] = np.quantile(there, share)
     return Past(
-        panel.ids[i], panel.first, float(panel.lower[i]), float(panel.upper[i]), x,
+        panel.ids[0], panel.first, float(panel.lower[0]), float(panel.upper[0]), x,
         days.elevation_deg[: panel.n] < NIGHT_DEG, usual, np.fmax(spread, out[0] / 1.96), out[1], out[2], out[3],
     )  # fmt: skip

@@ -10,7 +10,7 @@ from scipy.special import ndtr, ndtri
 
 from forecasting.cases import Cases
 from forecasting.losses import energy_score
-from forecasting.past_scores import PastScores, joint, normal_score
+from forecasting.past_scores import PastScores, joint, normal_score, track
 from forecasting.reduction import distances, reduced
 from forecasting.scenarios import Dependence, copula, from_quantiles
 from vpp.domain.forecast import LEVELS
@@ -101,6 +101,20 @@ def test_scores_stand_side_by_side_and_are_known_when_their_outcomes_are() -> No
     )
     assert np.isnan(made.at(1000, np.array([75]))).all()
     assert len(PastScores(made.issue, made.lead, made.scores, made.known).at(44, made.lead)) == 0
+
+
+def test_a_forecast_of_another_hour_learns_from_the_same_clock_times() -> None:
+    day = cases([0, 1440, 2880], list(range(600, 600 + 1440, 15)))
+    made = track([day], [day.target.astype(float)])
+    now = 2880 + 600 + 300
+    past = made.before(now, np.arange(now, now + 1440, 15))
+    assert past.shape == (3, 1, 96)
+    np.testing.assert_array_equal(
+        past[-1, 0], np.where(np.arange(96) * 15 + now - 1440 + 15 <= now, np.arange(now - 1440, now, 15), np.nan)
+    )
+    np.testing.assert_array_equal(past[1, 0], np.arange(now - 2880, now - 1440, 15))
+    np.testing.assert_array_equal(np.isnan(past[0, 0]), np.arange(96) < 76)
+    assert len(made.before(600, np.arange(600, 2040, 15))) == 0
 
 
 def test_learnt_dependence_scores_better_than_none_and_covers_the_sum() -> None:
