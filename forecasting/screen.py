@@ -1,7 +1,8 @@
 """An unsupervised screen of meter and weather series: what cannot be a measurement becomes a gap with a name.
 
 Each rule compares a quarter with what the series did before it, so a screen at an issue time sees only what was
-known then, and what it found stays found when more is known. Rules, over the 28 days D before the day of quarter t:
+known then, and what it found stays found when more is known, but for the edges of a slip. Rules, over the 28 days D
+before the day of quarter t:
 
     frozen            one value for longer than 2 h and than twice the 99th percentile of runs in D; not a bound of
                       the series, nor a value it rested at on other days

@@ -27,19 +27,23 @@ RATE = 0.03
 
 @dataclass
 class SumCalibration:
-    """The offsets (L,) of one sum, whose forecasts are told at quantile `levels`."""
+    """The offsets (L,) of one sum, whose forecasts are told at quantile `levels`.
+
+    `weight` (S,) is what each series counts for: 1 for generation, -1 for load, 0 for a price; 1 for all where None.
+    """
 
     levels: Levels
+    weight: Array | None = None
     offset: Array = field(init=False)
 
     def __post_init__(self) -> None:
         self.offset = np.zeros(len(self.levels))
 
     def chosen(self, candidates: Array, count: int) -> Array:
-        """`count` of `candidates` (M, ...), in the candidates' order. Raises ValueError for fewer than `count`."""
+        """`count` of `candidates` (M, S, T), in their order. Raises ValueError for fewer than `count`."""
         if len(candidates) < count:
             raise ValueError(f"cannot take {count} of {len(candidates)} scenarios")
-        order = np.argsort(candidates.reshape(len(candidates), -1).sum(axis=1), kind="stable")
+        order = np.argsort(self.sums(candidates), kind="stable")
         score = ndtri((np.arange(count) + 0.5) / count)
         moved = ndtr(score + np.interp(score, ndtri(np.asarray(self.levels)), self.offset))
         rank = np.clip(np.sort(moved) * len(order), 0, len(order) - 1).astype(np.int64)
@@ -49,9 +53,14 @@ class SumCalibration:
         return taken
 
     def quantiles(self, scenarios: Array) -> Array:
-        """Quantiles (L,) of the sum of `scenarios` (K, ...)."""
-        made: Array = np.quantile(scenarios.reshape(len(scenarios), -1).sum(axis=1), self.levels)
+        """Quantiles (L,) of the sum of `scenarios` (K, S, T)."""
+        made: Array = np.quantile(self.sums(scenarios), self.levels)
         return made
+
+    def sums(self, scenarios: Array) -> Array:
+        """Sum over steps and weighted series (K,) of `scenarios` (K, S, T)."""
+        total: Array = scenarios.sum(axis=2) @ (np.ones(scenarios.shape[1]) if self.weight is None else self.weight)
+        return total
 
     def learn(self, issued: Array, y: float) -> None:
         """Follow the sum `y` that came of a forecast with quantiles `issued` (L,); a gap teaches nothing."""

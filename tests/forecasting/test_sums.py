@@ -39,6 +39,15 @@ def test_no_scenario_is_taken_twice_however_far_the_offsets_go() -> None:
     assert taken.sum() > x.sum()
 
 
+def test_a_sum_may_count_load_against_generation_and_no_price() -> None:
+    x = np.random.default_rng(2).standard_normal((50, 3, 4))
+    sums = SumCalibration(LEVELS, np.array([1.0, -1.0, 0.0]))
+    np.testing.assert_allclose(sums.sums(x), x[:, 0].sum(axis=1) - x[:, 1].sum(axis=1))
+    sums.offset += 3.0
+    high = sums.sums(sums.chosen(x, 10))
+    np.testing.assert_allclose(np.sort(high), np.sort(sums.sums(x))[-10:])
+
+
 def test_gaps_teach_nothing() -> None:
     sums = SumCalibration(LEVELS)
     sums.learn(np.full(len(LEVELS), np.nan), 1.0)
