@@ -10,6 +10,7 @@ the models, the history as known at its issue time, the grid and the number of s
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from copy import copy
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
@@ -25,9 +26,11 @@ from forecasting.night import dark_below_deg
 from forecasting.panel import Panel
 from forecasting.scenarios import Dependence, copula, dependence, from_quantiles, seed_of
 from forecasting.since import followed
+from forecasting.track_record import TrackRecord, score_of
 from forecasting.training import HISTORY_DAYS, Progress, Stage, Trained, data_digest, train_stage
 from vpp.domain.errors import DataGap
 from vpp.domain.forecast import LEVELS, Forecast, History
+from vpp.domain.forecast_score import SeriesScore
 from vpp.domain.time import QUARTER, Array, TimeGrid, rfc3339
 
 MODELLED, PARTLY, NAIVE = "blend", "blend+naive", "naive"
@@ -55,6 +58,8 @@ class Pipeline:
         self._trained: dict[Stage, Trained] = {}
         self._followed: dict[tuple[Stage, str], tuple[str, Fitted]] = {}
         self._dependence: tuple[str, Dependence] | None = None
+        self._record = TrackRecord()
+        self._again: Pipeline | None = None
 
     def trained(self, stage: Stage) -> frozenset[str]:
         """The series that have models of `stage`."""
@@ -167,6 +172,27 @@ class Pipeline:
         """Score model and naive at past `issues` against what `history` knows by now; kept in `scores`."""
         self.scores = rolling_scores(self, history, issues, steps, self.calendar)
         return self.scores
+
+    def track_record(self, history: History) -> tuple[SeriesScore, ...]:
+        """Scores of forecasts made again at moments of the last week, by the outcomes that `history` knows.
+
+        One caller at a time; live forecasts may go on meanwhile, and what they keep is left alone.
+        """
+        if self._again is None:
+            self._again = copy(self)
+            self._again._followed = {}
+        again = self._again
+        again._trained = dict(self._trained)
+        since = min((t.until for t in again._trained.values()), default=None)
+        found = self._record.follow(again, history, since, self.calendar)
+        return tuple(score_of(name, *sums, *again._standing(name)) for name, sums in found.items())
+
+    def _standing(self, name: str) -> tuple[datetime | None, bool]:
+        """The end of what the older of a series' models learnt from, and whether the calibration of any drifted."""
+        known = {stage: t.fitted[name] for stage, t in self._trained.items() if name in t.fitted}
+        moved = [self._followed.get((stage, name), ("", learnt))[1] for stage, learnt in known.items()]
+        until = min((self._trained[stage].until for stage in known), default=None)
+        return until, any(fitted.tracker.drifted for fitted in moved)
 
     def save(self, directory: Path) -> None:
         """Write the models of every trained stage with the digest of what they learnt from."""

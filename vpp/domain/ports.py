@@ -8,6 +8,7 @@ from typing import Protocol
 
 from vpp.domain.command import Outcome, Setpoint, Telemetry
 from vpp.domain.forecast import Forecast, History
+from vpp.domain.forecast_score import SeriesScore
 from vpp.domain.time import TimeGrid
 
 
@@ -26,6 +27,9 @@ class LearningForecaster(Forecaster, Protocol):
 
     def train_intraday(self, history: History, progress: Callable[[int, int], None] | None = None) -> None:
         """Learn what `history` knew, for the next hours."""
+
+    def track_record(self, history: History) -> tuple[SeriesScore, ...]:
+        """Out-of-sample scores of the last days by the outcomes `history` knows; one caller at a time."""
 
 
 class Devices(Protocol):

@@ -16,6 +16,7 @@ from vpp.domain.network import Flow
 from vpp.domain.schedule import DispatchRun
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
 from vpp.service.desk import PLAN, ROLL
+from vpp.service.forecast_scores import ScoreKeeper
 from vpp.service.system import System
 
 
@@ -31,6 +32,7 @@ class Api:
     """Network state of the last looked-at plans, by run id."""
     forecasts: dict[str, Forecast] = field(default_factory=dict)
     """Forecasts made for looking at plans that the service's last one does not reach, by run id."""
+    scores: ScoreKeeper = field(default_factory=ScoreKeeper)
 
     @property
     def store(self) -> Store:

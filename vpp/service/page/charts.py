@@ -33,37 +33,39 @@ def steps(curve: Curve, zone: str) -> list[list[float | None]]:
 
 def has_data(options: Options) -> bool:
     """Whether any series has a value to show."""
-    return any(point[1] is not None for line in options["series"] for point in line["data"])
+    return any(point[1] is not None for drawn in options["series"] for point in drawn["data"])
 
 
-def _line(name: str, data: list[list[float | None]], colour: str | None = None, **more: Any) -> Options:
+def line(name: str, data: list[list[float | None]], colour: str | None = None, **more: Any) -> Options:
+    """Values in steps over local wall times."""
     style = {"color": colour, "width": 2} if colour else {"width": 1.5}
-    line: Options = {"type": "line", "name": name, "data": data, "step": "end", "showSymbol": False, "lineStyle": style}
-    return {**line, **({"itemStyle": {"color": colour}} if colour else {}), **more}
+    made: Options = {"type": "line", "name": name, "data": data, "step": "end", "showSymbol": False, "lineStyle": style}
+    return {**made, **({"itemStyle": {"color": colour}} if colour else {}), **more}
 
 
-def _frame(s: Snapshot, say: Words, series: list[Options], y_axes: list[str], beside_px: int = 0) -> Options:
+def frame(zone: str, say: Words, series: list[Options], y_axes: list[str], beside_px: int = 0) -> Options:
     """Axes and legend around `series`; the legend is above, or beside in a column of that width."""
     axes = [
         {"type": "value", "name": name, "scale": True, "nameLocation": "middle", "nameGap": 42} for name in y_axes
     ]
     place = {"orient": "vertical", "right": 0, "top": 30} if beside_px else {"top": 0}
     right = beside_px or (60 if len(y_axes) > 1 else 20)
-    names = [line["name"] for line in series if line["name"]]
+    names = list(dict.fromkeys(drawn["name"] for drawn in series if drawn["name"]))
     return {
         "useUTC": True, "animation": False, "tooltip": {"trigger": "axis", ":valueFormatter": TWO_DIGITS},
         "legend": {**place, "icon": "roundRect", "itemHeight": 6, "data": names},
         "grid": {"left": 60, "right": right, "top": 50, "bottom": 52},
-        "xAxis": {"type": "time", "name": say("local_time", zone=s.zone), "nameLocation": "middle", "nameGap": 30,
+        "xAxis": {"type": "time", "name": say("local_time", zone=zone), "nameLocation": "middle", "nameGap": 30,
                   "axisLine": {"onZero": False}, "axisLabel": {"formatter": TIME_LABELS, "hideOverlap": True}},
         "yAxis": axes, "series": series,
     }  # fmt: skip
 
 
-def _now(s: Snapshot, say: Words) -> Options:
+def now_mark(now: datetime, zone: str, say: Words) -> Options:
+    """A dashed line at `now`."""
     return {
         "symbol": "none", "silent": True, "lineStyle": {"color": GREY, "type": "dashed"},
-        "label": {"formatter": say("now")}, "data": [{"xAxis": wall_ms(s.now, s.zone)}],
+        "label": {"formatter": say("now")}, "data": [{"xAxis": wall_ms(now, zone)}],
     }  # fmt: skip
 
 
@@ -88,41 +90,41 @@ def plan_chart(s: Snapshot, say: Words) -> Options:
         hidden: Options = {
             "lineStyle": {"opacity": 0}, "stack": "band", "stackStrategy": "all", "tooltip": {"show": False},
         }  # fmt: skip
-        series.append(_line("", low, **hidden))
+        series.append(line("", low, **hidden))
         shade = {"color": BLUE, "opacity": 0.18}
-        series.append(_line(say("band"), width, None, **{**hidden, "areaStyle": shade, "itemStyle": shade}))
+        series.append(line(say("band"), width, None, **{**hidden, "areaStyle": shade, "itemStyle": shade}))
     if s.plan is not None:
-        series.append(_line(say("plan"), steps(s.plan, s.zone), BLUE))
-    meter = _line(say("meter"), steps(s.meter, s.zone), GREEN)
+        series.append(line(say("plan"), steps(s.plan, s.zone), BLUE))
+    meter = line(say("meter"), steps(s.meter, s.zone), GREEN)
     event = f"{say('event')} {s.event.event.id}" if s.event else ""
-    series.append({**meter, "markLine": _now(s, say), "markArea": _event_area(s, event)})
-    return _frame(s, say, series, [say("injection_axis")])
+    series.append({**meter, "markLine": now_mark(s.now, s.zone, say), "markArea": _event_area(s, event)})
+    return frame(s.zone, say, series, [say("injection_axis")])
 
 
 def event_chart(s: Snapshot, say: Words) -> Options:
     """The participants' meter beside their baseline and what they owe."""
     if s.event is None:
-        return _frame(s, say, [], [say("injection_axis")])
-    meter = _line(say("meter"), steps(s.event.meter, s.zone), GREEN)
-    series = [{**meter, "markLine": _now(s, say), "markArea": _event_area(s, "")}]
+        return frame(s.zone, say, [], [say("injection_axis")])
+    meter = line(say("meter"), steps(s.event.meter, s.zone), GREEN)
+    series = [{**meter, "markLine": now_mark(s.now, s.zone, say), "markArea": _event_area(s, "")}]
     if s.event.baseline is not None:
-        series.append(_line(say("baseline"), steps(s.event.baseline, s.zone), GREY))
+        series.append(line(say("baseline"), steps(s.event.baseline, s.zone), GREY))
     if s.event.ordered is not None:
-        series.append(_line(say("ordered"), steps(s.event.ordered, s.zone), ORANGE))
-    return _frame(s, say, series, [say("injection_axis")])
+        series.append(line(say("ordered"), steps(s.event.ordered, s.zone), ORANGE))
+    return frame(s.zone, say, series, [say("injection_axis")])
 
 
 def price_chart(s: Snapshot, say: Words) -> Options:
     """Price on the left, firm position on the right."""
-    left = _line(say("price"), steps(s.price, s.zone), ORANGE)
-    right = _line(say("position"), steps(s.position, s.zone), BLUE, yAxisIndex=1)
+    left = line(say("price"), steps(s.price, s.zone), ORANGE)
+    right = line(say("position"), steps(s.position, s.zone), BLUE, yAxisIndex=1)
     axes = [say("price_axis", currency=s.currency), say("position_axis")]
-    return _frame(s, say, [{**left, "markLine": _now(s, say)}, right], axes)
+    return frame(s.zone, say, [{**left, "markLine": now_mark(s.now, s.zone, say)}, right], axes)
 
 
 def stores_chart(s: Snapshot, say: Words) -> Options:
     """Planned content of every store."""
-    series = [_line(name, steps(curve, s.zone)) for name, curve in s.stores]
+    series = [line(name, steps(curve, s.zone)) for name, curve in s.stores]
     if series:
-        series[0]["markLine"] = _now(s, say)
-    return _frame(s, say, series, [say("stores_axis")], beside_px=150)
+        series[0]["markLine"] = now_mark(s.now, s.zone, say)
+    return frame(s.zone, say, series, [say("stores_axis")], beside_px=150)

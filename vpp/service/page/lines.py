@@ -51,6 +51,19 @@ def forecast_line(s: Snapshot, say: Words) -> str:
     return say("naive_some", n=len(s.naive), of=s.forecasts, names=", ".join(s.naive[:NAMED_NAIVE]) + more)
 
 
+def scores_line(s: Snapshot, say: Words) -> str:
+    """How many series beat the naive, and what share of all outcomes the bands held."""
+    if not s.scores:
+        return say("no_scores")
+    total = sum(score.n for score in s.scores)
+    held = {
+        f"c{band}": f"{100 * sum(score.coverage[band] * score.n for score in s.scores) / total:.0f}"
+        for band in ("50", "80", "90")
+    }
+    better = sum(score.pinball < score.pinball_naive for score in s.scores)
+    return say("scores_line", better=better, of=len(s.scores), n=total, **held)
+
+
 def event_line(s: Snapshot, say: Words) -> str:
     """The event on the chart; nothing without one."""
     if s.event is None:

@@ -17,6 +17,7 @@ from adapters.store.records import Alarm
 from adapters.store.runs import RunSummary
 from dispatch.registry import KINDS
 from vpp.domain.forecast import Forecast
+from vpp.domain.forecast_score import SeriesScore
 from vpp.domain.market import Event, EventStatus
 from vpp.domain.network import Flow, Network
 from vpp.domain.portfolio import Asset, AssetState, Portfolio
@@ -29,6 +30,7 @@ from vpp.service.api.network_view import covered, plan_flow, plan_forecast
 from vpp.service.dr import meter_of
 from vpp.service.knowledge import positions_over, price_over
 from vpp.service.orders import orders_of
+from vpp.service.page.forecast_view import ForecastView, view_of
 
 LOW, HIGH = 0.05, 0.95
 LAST_RUNS = {REAL_TIME: 4, INTRADAY: 4, DAY_AHEAD: 4}
@@ -77,6 +79,8 @@ class Snapshot:
     states: tuple[tuple[Asset, AssetState], ...]
     naive: tuple[str, ...] | None
     forecasts: int
+    fan: ForecastView | None
+    scores: tuple[SeriesScore, ...] | None
 
 
 def collect(api: Api) -> Snapshot:
@@ -104,6 +108,7 @@ def collect(api: Api) -> Snapshot:
         runs=recent_runs(api), alarms=tuple(api.store.alarms.list(limit=20)),
         counts=api.store.commands.counts(), states=tuple((a, states[a.id]) for a in portfolio.assets),
         naive=naive, forecasts=len(forecast.series) if forecast else 0,
+        fan=view_of(system, forecast, now), scores=api.scores.latest(system, now),
     )  # fmt: skip
 
 

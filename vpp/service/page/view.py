@@ -14,6 +14,7 @@ from dispatch.registry import KINDS
 from vpp.domain.portfolio import Asset, AssetState
 from vpp.service.api.context import Api
 from vpp.service.page import charts, lines
+from vpp.service.page.forecast_panel import ForecastPanel
 from vpp.service.page.network_panel import NetworkPanel
 from vpp.service.page.panel import FULL, ChartBox
 from vpp.service.page.snapshot import Snapshot, collect
@@ -52,6 +53,7 @@ class Page:
         self.tables: dict[str, Any] = {}
         self.labels: dict[str, Any] = {}
         self.network = NetworkPanel(self.say, self._time)
+        self.forecasts = ForecastPanel(self.say, self._time)
 
     def build(self) -> None:
         """All elements, and the timer that fills them."""
@@ -67,6 +69,7 @@ class Page:
                 self._chart("event", 270)
                 self._label("event")
                 self.network.build_bars()
+        self.forecasts.build()
         self._table("runs", ("stage", "issued", "level", "certificate", "released", "reason"))
         self._label("commands")
         self._table("alarms", ("last", "count", "message"))
@@ -137,6 +140,7 @@ class Page:
             options = chart(s, say)
             self.charts[name].draw(options if charts.has_data(options) else None)
         self.network.show(s)
+        self.forecasts.show(s)
         self._fill(s)
 
     def _fill(self, s: Snapshot) -> None:
