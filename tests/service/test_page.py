@@ -21,9 +21,11 @@ from nicegui.page import page
 from tests.service.api_world import NOW, START, World, made_run
 from tests.service.test_api_desk import two_bus_flow
 from vpp.domain.forecast import Forecast
+from vpp.domain.forecast_score import SeriesScore
 from vpp.domain.time import QUARTER, TimeGrid
 from vpp.service.api.network_view import plan_forecast
 from vpp.service.page import charts, network_chart, view
+from vpp.service.page.forecast_panel import ForecastPanel
 from vpp.service.page.layout import fitted, on_map, tree_layout
 from vpp.service.page.lines import event_line, forecast_line, plan_line
 from vpp.service.page.network_panel import step_of
@@ -112,7 +114,34 @@ def test_a_refresh_fills_every_chart_and_table(served: World) -> None:
     assert made.tables["runs"].rows[1]["level"] == words("zh")("level_optimal")
     assert len(made.tables["states"].rows) == len(served.system.portfolio.assets)
     assert made.network.drawing.note.text == words("zh")("network_none")
+    panel = made.forecasts
+    assert panel.fan.options["series"] and panel.choice.value == panel.choice.options[0]
     assert made.network.drawing.note.visible and not made.network.drawing.chart.visible
+
+
+def test_the_chosen_series_is_drawn_and_kept_and_its_score_is_in_the_table(served: World, shown: Snapshot) -> None:
+    assert shown.fan is not None
+    names, wide = shown.fan.forecast.series, {"50": 0.5, "80": 0.8, "90": 0.9}
+    score = SeriesScore(names[1], "blend", 1.0, 2.0, wide, 7, True, NOW, {0.5: 0.4})
+
+    async def chosen() -> ForecastPanel:
+        with Client(page("")):
+            made = Page(served.app.state.api, "en")
+            made.build()
+            made.show(shown)
+            made.forecasts.choice.set_value(names[1])
+            made.show(replace(shown, scores=(score,)))
+            return made.forecasts
+
+    assert served.client.portal is not None
+    panel = served.client.portal.call(chosen)
+    assert panel.choice.value == names[1]
+    assert [line["name"] for line in panel.reliability.options["series"]][1] == names[1]
+    assert panel.table.rows == [{
+        "series": names[1], "loss": "1", "loss_naive": "2", "skill": "50.0", "50": "50.0", "80": "80.0", "90": "90.0",
+        "n": 7, "source": "blend", "until": "2016-07-12 15:00", "drifted": "yes",
+    }]  # fmt: skip
+    assert panel.line.text.startswith("Better than the naive in 1 of 1 series.")
 
 
 def test_both_languages_say_everything() -> None:
