@@ -173,10 +173,11 @@ class Pipeline:
         self.scores = rolling_scores(self, history, issues, steps, self.calendar)
         return self.scores
 
-    def track_record(self, history: History) -> tuple[SeriesScore, ...]:
+    def track_record(self, history: History, most: int | None = None) -> tuple[SeriesScore, ...]:
         """Scores of forecasts made again at moments of the last week, by the outcomes that `history` knows.
 
-        One caller at a time; live forecasts may go on meanwhile, and what they keep is left alone.
+        At most `most` of them are made now; those of earlier calls are kept. One caller at a time; live forecasts
+        may go on meanwhile, and what they keep is left alone.
         """
         if self._again is None:
             self._again = copy(self)
@@ -184,7 +185,7 @@ class Pipeline:
         again = self._again
         again._trained = dict(self._trained)
         since = min((t.until for t in again._trained.values()), default=None)
-        found = self._record.follow(again, history, since, self.calendar)
+        found = self._record.follow(again, history, since, self.calendar, most)
         return tuple(score_of(name, *sums, *again._standing(name)) for name, sums in found.items())
 
     def _standing(self, name: str) -> tuple[datetime | None, bool]:

@@ -7,8 +7,10 @@ first value on. Where an issue's outcomes are all due, its quantiles give way to
 issues whose source is that of its newest one: the naive that stood in before the first training says nothing about
 the model.
 
-A step whose quantiles are all equal (photovoltaics at night) tells nothing of calibration and is left out of the
-reliability; an outcome that equals a quantile counts half, as the middle of its probability transform.
+The reliability of level a is the share of probability transforms below a (Czado, Gneiting and Held, Biometrics 65(4),
+2009). An outcome equal to the quantiles of levels i..j, as at a bound, lies on an atom: its transform is uniform over
+the atom's levels, which reach halfway to the next level on each side, so it counts at a by the part of them below a.
+A step whose quantiles are all equal (photovoltaics at night) tells nothing of calibration and is left out.
 """
 
 from __future__ import annotations
@@ -31,7 +33,6 @@ from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to
 EVERY = timedelta(hours=3)
 SPAN = timedelta(days=7)
 STEPS = 96
-MOST_NEW = 8
 LATEST = timedelta(hours=6)
 """An outcome that is not there so long after the last one was due counts as a gap."""
 
@@ -77,15 +78,17 @@ class TrackRecord:
     issues: dict[datetime, Issue] = field(default_factory=dict)
 
     def follow(
-        self, forecaster: Forecaster, history: History, since: datetime | None, calendar: Calendar
+        self, forecaster: Forecaster, history: History, since: datetime | None, calendar: Calendar, most: int | None
     ) -> dict[str, tuple[str, Tally]]:
-        """Source and sums of every series that has an outcome, as `history` knows them; at most a few issues are
-        made anew, none before `since`."""
+        """Source and sums of every series that has an outcome, as `history` knows them.
+
+        Missing issues are made, the oldest first, at most `most` of them and none before `since`.
+        """
         now = history.issued_at
         wanted = issue_times(now)
         self.issues = {at: issue for at, issue in self.issues.items() if at in wanted}
         new = [at for at in wanted if at not in self.issues and (since is None or at >= since)]
-        for at in new[-MOST_NEW:]:
+        for at in new[:most]:
             begun = {name: s for name, s in history.series.items() if np.isfinite(s.values[: s.known(at)]).any()}
             if begun:
                 self.issues[at] = made_again(forecaster, History(at, begun), calendar)
@@ -124,16 +127,26 @@ def outcomes(history: History, series: Sequence[str], grid: TimeGrid) -> Array:
 def tally(quantiles: Array, naive: Array, actual: Array) -> Tally:
     """Sums of quantiles (S, L, T) at `LEVELS` and the naive ones against outcomes (S, T); gaps are not scored."""
     there = np.isfinite(actual)
-    y = actual[:, None, :]
     inside = [
         ((actual >= quantiles[:, a]) & (actual <= quantiles[:, b]) & there).sum(axis=1) for a, b in BANDS.values()
     ]  # fmt: skip
     wide = there & (quantiles[:, -1] > quantiles[:, 0])
-    under = (y < quantiles) + 0.5 * (y == quantiles)
+    under = transforms_below(quantiles, actual)
     return Tally(
         there.sum(axis=1), np.nansum(pinball(quantiles, actual), axis=1), np.nansum(pinball(naive, actual), axis=1),
         np.stack(inside, axis=1), wide.sum(axis=1), (under * wide[:, None, :]).sum(axis=2),
     )  # fmt: skip
+
+
+def transforms_below(quantiles: Array, actual: Array) -> Array:
+    """Part (S, L, T) of each outcome's probability transform that lies below each of `LEVELS`; 0 for a gap."""
+    level, y = np.asarray(LEVELS), actual[:, None, :]
+    edges = np.concatenate([[0.0], (level[1:] + level[:-1]) / 2, [1.0]])
+    tied, first = y == quantiles, (quantiles < y).sum(axis=1)
+    low, high = edges[first], edges[first + tied.sum(axis=1)]
+    part = (level[:, None] - low[:, None, :]) / np.where(high > low, high - low, 1.0)[:, None, :]
+    below: Array = np.where(tied, part, y < quantiles)
+    return below
 
 
 def summed(issues: Sequence[Issue], history: History) -> dict[str, tuple[str, Tally]]:

@@ -10,7 +10,16 @@ import pytest
 
 from forecasting.backtest import coverage, pinball
 from forecasting.pipeline import Pipeline
-from forecasting.track_record import EVERY, MOST_NEW, SPAN, STEPS, TrackRecord, issue_times, outcomes, tally
+from forecasting.track_record import (
+    EVERY,
+    SPAN,
+    STEPS,
+    TrackRecord,
+    issue_times,
+    outcomes,
+    tally,
+    transforms_below,
+)
 from tests.forecasting.made import history, series
 from vpp.domain.forecast import LEVELS, Forecast, History, Series
 from vpp.domain.forecast_score import SeriesScore
@@ -38,16 +47,14 @@ def trained() -> Pipeline:
     return pipeline
 
 
-def filled(pipeline: Pipeline, past: History) -> dict[str, SeriesScore]:
-    """The record once every wanted issue is there."""
-    for _ in range(WEEK // MOST_NEW):
-        pipeline.track_record(past)
+def scored(pipeline: Pipeline, past: History) -> dict[str, SeriesScore]:
+    """By series."""
     return {s.series: s for s in pipeline.track_record(past)}
 
 
 def test_the_score_is_the_loss_of_forecasts_made_at_the_time() -> None:
     past = history(50, 40)
-    found = filled(Pipeline(), past)["load:a"]
+    found = scored(Pipeline(), past)["load:a"]
     losses, inside = [], []
     for at in issue_times(past.issued_at):
         made = Pipeline().forecast(History(at, past.series), TimeGrid.uniform(at, QUARTER, STEPS), 1)
@@ -64,12 +71,12 @@ def test_the_score_is_the_loss_of_forecasts_made_at_the_time() -> None:
 
 def test_a_model_is_scored_on_what_it_did_not_learn(trained: Pipeline) -> None:
     past = history(TRAINED_DAY + 3)
-    found = filled(trained, past)
+    found = scored(trained, past)
     until = trained.trained_until("day_ahead")
-    scored = [at for at in issue_times(past.issued_at) if until is not None and at >= until]
+    later = [at for at in issue_times(past.issued_at) if until is not None and at >= until]
     ahead = [min(STEPS, past.series["load:a"].known(past.issued_at) - (at - past.series["load:a"].start) // QUARTER)
-             for at in scored]  # fmt: skip
-    assert 0 < len(scored) < WEEK
+             for at in later]  # fmt: skip
+    assert 0 < len(later) < WEEK
     assert found["load:a"].n == sum(ahead)
     assert {s.source for s in found.values()} == {"blend"} and {s.trained_until for s in found.values()} == {until}
     assert sum(s.skill or 0.0 for s in found.values()) > 0.0
@@ -77,9 +84,9 @@ def test_a_model_is_scored_on_what_it_did_not_learn(trained: Pipeline) -> None:
 
 def test_the_naive_that_stood_in_before_the_first_training_does_not_count_for_the_model(trained: Pipeline) -> None:
     pipeline = Pipeline()
-    assert {s.source for s in filled(pipeline, history(TRAINED_DAY)).values()} == {"naive"}
+    assert {s.source for s in scored(pipeline, history(TRAINED_DAY)).values()} == {"naive"}
     pipeline._trained = dict(trained._trained)
-    after = {s.series: s for s in pipeline.track_record(history(TRAINED_DAY + 1))}
+    after = scored(pipeline, history(TRAINED_DAY + 1))
     assert after["load:a"].source == "blend"
     assert after["load:a"].n < 9 * STEPS, "issues of one day"
 
@@ -110,25 +117,25 @@ def test_live_forecasts_are_the_same_whether_or_not_the_past_is_scored(trained: 
     assert np.array_equal(before.quantiles, after.quantiles) and np.array_equal(before.scenarios, after.scenarios)
 
 
-def test_an_issue_is_made_once_and_at_most_a_few_are_made_at_a_time() -> None:
+def test_an_issue_is_made_once_and_no_more_than_asked_for_at_a_time() -> None:
     forecaster, record, calendar = Counting(), TrackRecord(), Pipeline().calendar
-    record.follow(forecaster, history(50), None, calendar)
-    assert forecaster.asked == issue_times(history(50).issued_at)[-MOST_NEW:]
-    for _ in range(WEEK):
-        record.follow(forecaster, history(50), None, calendar)
-    assert sorted(forecaster.asked) == issue_times(history(50).issued_at)
-    record.follow(forecaster, history(51), None, calendar)
+    wanted = issue_times(history(50).issued_at)
+    record.follow(forecaster, history(50), None, calendar, 3)
+    assert forecaster.asked == wanted[:3]
+    for _ in range(2):
+        record.follow(forecaster, history(50), None, calendar, None)
+    assert forecaster.asked == wanted
+    record.follow(forecaster, history(51), None, calendar, None)
     assert len(forecaster.asked) == len(set(forecaster.asked)) == WEEK + timedelta(days=1) // EVERY
     assert sorted(record.issues) == issue_times(history(51).issued_at), "older ones are gone"
 
 
 def test_sums_stand_for_an_issue_whose_outcomes_are_due() -> None:
     record, calendar = TrackRecord(), Pipeline().calendar
-    for _ in range(WEEK):
-        whole = record.follow(Pipeline(), history(50), None, calendar)
+    whole = record.follow(Pipeline(), history(50), None, calendar, None)
     closed = [issue for issue in record.issues.values() if issue.made is None]
     assert 0 < len(closed) < WEEK and all(issue.naive.size == 0 for issue in closed)
-    again = record.follow(Pipeline(), history(50), None, calendar)
+    again = record.follow(Pipeline(), history(50), None, calendar, None)
     assert {k: v[1].loss for k, v in again.items()} == {k: v[1].loss for k, v in whole.items()}
 
 
@@ -142,7 +149,7 @@ def test_sums_by_hand() -> None:
     assert found.loss_naive == pytest.approx(np.nansum(pinball(quantiles[0] + 1.0, actual[0])))
     bands = coverage(quantiles[0], actual[0])
     assert found.inside[0] / 3 == pytest.approx([bands["50"], bands["80"], bands["90"]])
-    assert found.below[0].tolist() == [0, 0, 0, 0, 0.5, 1, 1, 1, 1]
+    assert found.below[0].tolist() == pytest.approx([0, 0, 0, 0, 0.5, 1, 1, 1, 1])
 
 
 def test_quantiles_of_the_truth_are_reliable() -> None:
@@ -153,6 +160,18 @@ def test_quantiles_of_the_truth_are_reliable() -> None:
     assert found.below[0] / found.wide[0] == pytest.approx(levels, abs=0.02)
     low = tally(np.tile(levels[None, :, None] ** 2, (1, 1, 4000)), np.zeros((1, 9, 4000)), actual)
     assert (low.below[0] < found.below[0]).all(), "quantiles too low"
+
+
+def test_a_forecast_with_an_atom_at_its_bound_is_reliable() -> None:
+    rng = np.random.default_rng(4)
+    levels = np.asarray(LEVELS)
+    for share in (0.3, 0.5, 0.83):
+        actual = np.maximum(rng.uniform(size=(1, 4000)) - share, 0.0)
+        quantiles = np.tile(np.maximum(levels - share, 0.0)[None, :, None], (1, 1, 4000))
+        found = tally(quantiles, quantiles, actual)
+        assert found.below[0] / found.wide[0] == pytest.approx(levels, abs=0.07), share
+        ones = transforms_below(quantiles, np.zeros((1, 4000)))[0, :, 0]
+        assert (np.diff(ones) >= 0).all() and ones[0] < 0.2 and ones[-1] == 1.0
 
 
 def test_outcomes_end_where_knowledge_ends() -> None:
@@ -167,6 +186,6 @@ def test_outcomes_end_where_knowledge_ends() -> None:
 def test_a_series_that_has_just_begun_is_scored_from_its_first_value_on() -> None:
     past = history(50, 40)
     young = Series("young", past.issued_at - 20 * QUARTER, np.full(60, 0.5))
-    found = filled(Pipeline(), History(past.issued_at, {**past.series, "young": young}))
+    found = scored(Pipeline(), History(past.issued_at, {**past.series, "young": young}))
     assert found["young"].n == 11, "the issue of 06:00 alone, less the quarter that is not known yet"
-    assert found["load:a"].n == filled(Pipeline(), past)["load:a"].n
+    assert found["load:a"].n == scored(Pipeline(), past)["load:a"].n

@@ -22,6 +22,8 @@ from vpp.service.page.forecast_view import ForecastView, view_of
 from vpp.service.page.lines import scores_line
 from vpp.service.page.snapshot import Snapshot, collect
 from vpp.service.page.words import words
+from vpp.service.report_forecasts import HEAD, score_rows, scores_plot
+from vpp.service.report_html import png
 
 SAY = words("en")
 UNTIL = datetime(2016, 7, 11, tzinfo=UTC)
@@ -139,13 +141,28 @@ def test_the_snapshot_has_forecast_and_scores_of_every_series(served: World, sho
     assert all(s.n > 0 and 0.0 <= s.coverage["50"] <= s.coverage["90"] <= 1.0 for s in shown.scores)
 
 
+def test_the_report_tells_the_same_in_a_table_and_a_plot() -> None:
+    scores = [made_score("a", 1.0), made_score("b", 1.0, reliability={}), made_score("c", 1.0, pinball_naive=0.0)]
+    assert score_rows(scores)["a"] == ("1", "2", "50.0", "40.0", "70.0", "80.0", "100", "blend")
+    assert score_rows(scores)["c"][2] == "–" and all(len(row) == len(HEAD) for row in score_rows(scores).values())
+    figure = scores_plot(scores)
+    left, right = figure.axes
+    ideal, *each, mean = left.lines
+    assert len(each) == 2 and np.array_equal(np.asarray(ideal.get_xdata()), np.asarray(ideal.get_ydata()))
+    assert np.asarray(mean.get_ydata()) == pytest.approx([50 * a for a in LEVELS])
+    assert [bar.get_height() for bar in right.patches] == pytest.approx([50.0, 50.0]), "series with a skill"
+    assert png(figure).startswith(b"\x89PNG")
+    assert [line.get_label() for line in scores_plot([]).axes[0].lines] == ["calibrated"]
+
+
 class Slow:
     """A forecaster whose record takes as long as `gate` is shut."""
 
     def __init__(self, error: Exception | None = None) -> None:
         self.gate, self.error, self.asked = threading.Event(), error, list[datetime]()
 
-    def track_record(self, history: History) -> tuple[SeriesScore, ...]:
+    def track_record(self, history: History, most: int | None = None) -> tuple[SeriesScore, ...]:
+        assert most is not None
         self.asked.append(history.issued_at)
         assert self.gate.wait(WAIT_S)
         if self.error is not None:

@@ -28,8 +28,9 @@ class LearningForecaster(Forecaster, Protocol):
     def train_intraday(self, history: History, progress: Callable[[int, int], None] | None = None) -> None:
         """Learn what `history` knew, for the next hours."""
 
-    def track_record(self, history: History) -> tuple[SeriesScore, ...]:
-        """Out-of-sample scores of the last days by the outcomes `history` knows; one caller at a time."""
+    def track_record(self, history: History, most: int | None = None) -> tuple[SeriesScore, ...]:
+        """Out-of-sample scores of the last days by the outcomes `history` knows; at most `most` forecasts are made
+        again in this call, all where it is None. One caller at a time."""
 
 
 class Devices(Protocol):

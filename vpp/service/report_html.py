@@ -6,6 +6,7 @@ import base64
 import html
 import io
 import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -21,6 +22,7 @@ from matplotlib.figure import Figure
 from vpp.domain.time import Array, TimeGrid
 from vpp.service.knowledge import positions_over, price_over
 from vpp.service.outcome import Evaluation
+from vpp.service.report_forecasts import HEAD, score_rows, scores_plot
 from vpp.service.simulate import Simulation
 
 STYLE = """body{font:15px/1.5 system-ui,sans-serif;max-width:62rem;margin:2rem auto;padding:0 1rem;color:#1b1f24}
@@ -32,6 +34,7 @@ SKIPPED = ("events", "cost_terms", "cost_idle_terms", "cost_oracle_terms")
 
 def write_report(path: Path, sim: Simulation, found: Evaluation, body: dict[str, Any]) -> None:
     """Write the report of one simulation."""
+    scores = sim.system.forecaster.track_record(sim.system.history(sim.end))
     parts = [
         f"<h1>{html.escape(sim.system.portfolio.name)}: {sim.request.start}, {sim.request.days} day(s)</h1>",
         _table({k: v for k, v in body.items() if k not in SKIPPED}),
@@ -40,6 +43,8 @@ def write_report(path: Path, sim: Simulation, found: Evaluation, body: dict[str,
         "<h2>Stores</h2>", _image(_stores_plot(sim, found)),
         "<h2>Cost by term</h2>", _table({k: [round(v, 2), round(body["cost_idle_terms"].get(k, 0.0), 2)]
                                         for k, v in body["cost_terms"].items()}),
+        "<h2>Forecasts of the last seven days, made again as they were known then</h2>",
+        _image(scores_plot(scores)), _grid(HEAD, score_rows(scores)),
         *(f"<h2>Event {e['event']['id']}</h2><pre>{html.escape(json.dumps(e, indent=1))}</pre>"
           for e in body["events"]),
     ]  # fmt: skip
@@ -52,6 +57,14 @@ def write_report(path: Path, sim: Simulation, found: Evaluation, body: dict[str,
 def _table(rows: dict[str, Any]) -> str:
     cells = "".join(f"<tr><th>{html.escape(k)}<td>{html.escape(str(v))}" for k, v in rows.items())
     return f"<table>{cells}</table>"
+
+
+def _grid(head: Sequence[str], rows: Mapping[str, Sequence[str]]) -> str:
+    top = "".join(f"<th>{html.escape(h)}" for h in ("", *head))
+    body = "".join(
+        f"<tr><th>{html.escape(k)}" + "".join(f"<td>{html.escape(cell)}" for cell in row) for k, row in rows.items()
+    )
+    return f"<table><tr>{top}{body}</table>"
 
 
 def _image(figure: Figure) -> str:
