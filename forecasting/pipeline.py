@@ -188,6 +188,10 @@ class Pipeline:
         found = self._record.follow(again, history, since, self.calendar, most)
         return tuple(score_of(name, *sums, *again._standing(name)) for name, sums in found.items())
 
+    def past_forecast(self, now: datetime) -> Forecast | None:
+        """The oldest forecast that `track_record` made again and that ends after `now`."""
+        return self._record.reaching(now)
+
     def _standing(self, name: str) -> tuple[datetime | None, bool]:
         """The end of what the older of a series' models learnt from, and whether the calibration of any drifted."""
         known = {stage: t.fitted[name] for stage, t in self._trained.items() if name in t.fitted}

@@ -94,6 +94,10 @@ class TrackRecord:
                 self.issues[at] = made_again(forecaster, History(at, begun), calendar)
         return summed([self.issues[at] for at in sorted(self.issues)], history)
 
+    def reaching(self, now: datetime) -> Forecast | None:
+        """The oldest forecast made again that ends after `now`: most of what it said can be held against outcomes."""
+        return next((i.made for _, i in sorted(self.issues.items()) if i.made is not None and i.end > now), None)
+
 
 def issue_times(now: datetime) -> list[datetime]:
     """The last week's, in order; the newest has at least one outcome known at `now` or a moment later."""

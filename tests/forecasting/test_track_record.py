@@ -128,6 +128,10 @@ def test_an_issue_is_made_once_and_no_more_than_asked_for_at_a_time() -> None:
     record.follow(forecaster, history(51), None, calendar, None)
     assert len(forecaster.asked) == len(set(forecaster.asked)) == WEEK + timedelta(days=1) // EVERY
     assert sorted(record.issues) == issue_times(history(51).issued_at), "older ones are gone"
+    now = history(51).issued_at
+    past = record.reaching(now)
+    assert past is not None and past.issued_at == min(at for at in record.issues if at + STEPS * QUARTER > now)
+    assert record.reaching(now + timedelta(days=1)) is None
 
 
 def test_sums_stand_for_an_issue_whose_outcomes_are_due() -> None:

@@ -130,7 +130,10 @@ def test_the_chosen_series_is_drawn_and_kept_and_its_score_is_in_the_table(serve
             made.build()
             made.show(shown)
             made.forecasts.choice.set_value(names[1])
-            made.show(replace(shown, scores=(score,)))
+            made.show(replace(shown, scores=(score,), earlier_fan=None))
+            assert made.forecasts.issued.text == "issued 2016-07-12 15:00"
+            made.forecasts.which.set_value("earlier")
+            assert made.forecasts.issued.text == "" and made.forecasts.fan.note.visible, "there is none"
             return made.forecasts
 
     assert served.client.portal is not None

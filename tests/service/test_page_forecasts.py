@@ -39,12 +39,22 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 @pytest.fixture(scope="module")
 def shown(served: World) -> Snapshot:
-    """What a second look shows: the first one asks for the scores."""
+    """What a look shows when the record is whole: the first one asks for the scores."""
     api = served.app.state.api
     assert collect(api).scores is None
-    assert api.scores.worker is not None
-    api.scores.worker.join(WAIT_S)
+    settle(api.scores)
+    served.system.forecaster.track_record(served.system.history(NOW))
+    served.now = NOW + QUARTER
+    collect(api)
+    settle(api.scores)
+    served.now = NOW
     return collect(api)
+
+
+def settle(keeper: ScoreKeeper) -> None:
+    assert keeper.worker is not None
+    keeper.worker.join(WAIT_S)
+    assert not keeper.worker.is_alive()
 
 
 def made_score(name: str, loss: float, **changes: Any) -> SeriesScore:
@@ -136,6 +146,9 @@ def test_the_sentence_counts_series_and_outcomes(shown: Snapshot) -> None:
 
 def test_the_snapshot_has_forecast_and_scores_of_every_series(served: World, shown: Snapshot) -> None:
     assert shown.fan is not None and set(shown.fan.forecast.series) == set(served.system.book.ids)
+    earlier = shown.earlier_fan
+    assert earlier is not None and earlier.forecast.issued_at < NOW < earlier.forecast.grid.end
+    assert np.isfinite(earlier.measured).any(axis=1).all(), "outcomes over the forecast of a day ago"
     assert shown.scores is not None and {s.series for s in shown.scores} == set(served.system.book.ids)
     assert {s.source for s in shown.scores} == {"naive"} and {s.skill for s in shown.scores} <= {0.0, None}
     assert all(s.n > 0 and 0.0 <= s.coverage["50"] <= s.coverage["90"] <= 1.0 for s in shown.scores)
@@ -169,11 +182,8 @@ class Slow:
             raise self.error
         return (made_score("a", float(len(self.asked))),)
 
-
-def settle(keeper: ScoreKeeper) -> None:
-    assert keeper.worker is not None
-    keeper.worker.join(WAIT_S)
-    assert not keeper.worker.is_alive()
+    def past_forecast(self, now: datetime) -> Forecast | None:
+        return made_view().forecast
 
 
 def test_nobody_waits_for_scores_and_they_are_renewed_once_a_quarter(served: World) -> None:

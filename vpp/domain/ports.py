@@ -32,6 +32,9 @@ class LearningForecaster(Forecaster, Protocol):
         """Out-of-sample scores of the last days by the outcomes `history` knows; at most `most` forecasts are made
         again in this call, all where it is None. One caller at a time."""
 
+    def past_forecast(self, now: datetime) -> Forecast | None:
+        """The oldest of the forecasts made again that ends after `now`; the caller is that of `track_record`."""
+
 
 class Devices(Protocol):
     """The field: set-points out, readings in."""

@@ -11,6 +11,7 @@ import threading
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from vpp.domain.forecast import Forecast
 from vpp.domain.forecast_score import SeriesScore
 from vpp.domain.time import QUARTER, floor_to
 from vpp.service.system import System
@@ -22,9 +23,10 @@ MOST_AT_A_TIME = 4
 
 @dataclass
 class ScoreKeeper:
-    """`found` holds scores by the quarter they know outcomes of; None before the first."""
+    """`found` holds the last scores and `earlier` a forecast of a day ago; None before the first."""
 
     found: tuple[SeriesScore, ...] | None = None
+    earlier: Forecast | None = None
     known_at: datetime | None = None
     worker: threading.Thread | None = None
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -42,6 +44,7 @@ class ScoreKeeper:
     def _renew(self, system: System, quarter: datetime) -> None:
         try:
             self.found = system.forecaster.track_record(system.history(quarter), MOST_AT_A_TIME)
+            self.earlier = system.forecaster.past_forecast(quarter)
         except Exception:
             log.exception("past forecasts could not be scored")
         self.known_at = quarter

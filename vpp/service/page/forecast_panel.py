@@ -19,10 +19,11 @@ BANDS = ("50", "80", "90")
 TEXTS = ("series", "source", "until", "drifted")
 COLUMNS = ("series", "loss", "loss_naive", "skill", *BANDS, "n", "source", "until", "drifted")
 ROWS_A_PAGE = 10
+LAST, EARLIER = "last", "earlier"
 
 
 class ForecastPanel:
-    """Shows the first series until another is chosen."""
+    """Shows the last forecast of the first series until another is chosen; the earlier one has outcomes over it."""
 
     def __init__(self, say: Words, local: Callable[[datetime], str]) -> None:
         self.say, self.local = say, local
@@ -34,8 +35,12 @@ class ForecastPanel:
         with ui.grid(columns=2).classes("gap-x-8").style(FULL):
             with ui.column().classes("gap-2").style(FULL):
                 self.fan = ChartBox(say("fan_title"), 320, say("no_forecast"))
-                self.choice = ui.select([], label=say("series"), with_input=True, on_change=self._draw)
-                self.choice.props("dense options-dense").style("min-width: 280px")
+                with ui.row().classes("items-center").style(FULL):
+                    self.choice = ui.select([], label=say("series"), with_input=True, on_change=self._draw)
+                    self.choice.props("dense options-dense").style("min-width: 240px")
+                    which = {name: say(f"{name}_forecast") for name in (LAST, EARLIER)}
+                    self.which = ui.toggle(which, value=LAST, on_change=self._draw).props("dense no-caps flat")
+                    self.issued = ui.label("").style("color: #666")
             with ui.column().classes("gap-2").style(FULL):
                 self.reliability = ChartBox(say("reliability_title"), 320, say("no_scores"))
         ui.label(say("scores_title")).classes("text-lg")
@@ -63,11 +68,14 @@ class ForecastPanel:
 
     def _draw(self) -> None:
         s, series = self.shown, self.choice.value
-        if s is None or s.fan is None or series not in s.fan.forecast.index:
+        if s is None or series is None:
             self.fan.draw(None)
             self.reliability.draw(None)
             return
-        self.fan.draw(charts.fan_chart(s.fan, series, s.now, s.zone, self.say))
+        view = s.earlier_fan if self.which.value == EARLIER else s.fan
+        there = view is not None and series in view.forecast.index
+        self.issued.text = self.say("issued_at", at=self.local(view.forecast.issued_at)) if view and there else ""
+        self.fan.draw(charts.fan_chart(view, series, s.now, s.zone, self.say) if view and there else None)
         self.reliability.draw(charts.reliability_chart(s.scores or (), series, self.say))
 
     def _row(self, score: SeriesScore) -> dict[str, Any]:

@@ -80,6 +80,7 @@ class Snapshot:
     naive: tuple[str, ...] | None
     forecasts: int
     fan: ForecastView | None
+    earlier_fan: ForecastView | None
     scores: tuple[SeriesScore, ...] | None
 
 
@@ -108,7 +109,8 @@ def collect(api: Api) -> Snapshot:
         runs=recent_runs(api), alarms=tuple(api.store.alarms.list(limit=20)),
         counts=api.store.commands.counts(), states=tuple((a, states[a.id]) for a in portfolio.assets),
         naive=naive, forecasts=len(forecast.series) if forecast else 0,
-        fan=view_of(system, forecast, now), scores=api.scores.latest(system, now),
+        scores=api.scores.latest(system, now),
+        fan=view_of(system, forecast, now), earlier_fan=view_of(system, api.scores.earlier, now),
     )  # fmt: skip
 
 
