@@ -25,6 +25,7 @@ from forecasting.backtest import BANDS, pinball
 from forecasting.calendar import Calendar, quarter_of
 from forecasting.naive import naive_quantiles
 from forecasting.panel import Panel
+from vpp.domain.errors import DataGap
 from vpp.domain.forecast import LEVELS, Forecast, History
 from vpp.domain.forecast_score import SeriesScore
 from vpp.domain.ports import Forecaster
@@ -82,7 +83,8 @@ class TrackRecord:
     ) -> dict[str, tuple[str, Tally]]:
         """Source and sums of every series that has an outcome, as `history` knows them.
 
-        Missing issues are made, the oldest first, at most `most` of them and none before `since`.
+        Missing issues are made, the oldest first, at most `most` of them and none before `since`; an issue whose
+        newest values were too old to forecast from is left out.
         """
         now = history.issued_at
         wanted = issue_times(now)
@@ -90,8 +92,10 @@ class TrackRecord:
         new = [at for at in wanted if at not in self.issues and (since is None or at >= since)]
         for at in new[:most]:
             begun = {name: s for name, s in history.series.items() if np.isfinite(s.values[: s.known(at)]).any()}
-            if begun:
+            try:
                 self.issues[at] = made_again(forecaster, History(at, begun), calendar)
+            except DataGap:
+                continue
         return summed([self.issues[at] for at in sorted(self.issues)], history)
 
     def reaching(self, now: datetime) -> Forecast | None:
@@ -106,7 +110,7 @@ def issue_times(now: datetime) -> list[datetime]:
 
 
 def made_again(forecaster: Forecaster, history: History, calendar: Calendar) -> Issue:
-    """The forecast issued at the history's own time. Raises DataGap for a series without a value by then."""
+    """The forecast issued at the history's own time. Raises DataGap where there is too little to forecast from."""
     at, past = history.issued_at, Panel.of(history)
     grid = TimeGrid.uniform(at, QUARTER, STEPS)
     made = forecaster.forecast(history, grid, 1)

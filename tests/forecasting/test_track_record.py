@@ -193,3 +193,9 @@ def test_a_series_that_has_just_begun_is_scored_from_its_first_value_on() -> Non
     found = scored(Pipeline(), History(past.issued_at, {**past.series, "young": young}))
     assert found["young"].n == 11, "the issue of 06:00 alone, less the quarter that is not known yet"
     assert found["load:a"].n == scored(Pipeline(), past)["load:a"].n
+
+
+def test_values_too_old_to_forecast_from_make_no_record() -> None:
+    assert scored(Pipeline(), history(80 + 30)) == {}
+    assert scored(Pipeline(), history(-1)) == {}
+    assert scored(Pipeline(), History(history(50).issued_at, {})) == {}
