@@ -99,6 +99,15 @@ def test_the_future_cannot_be_read(trained: Pipeline) -> None:
     assert fresh(trained).track_record(past) == fresh(trained).track_record(History(past.issued_at, shifted))
 
 
+def test_a_calibration_that_moved_since_the_training_has_drifted(trained: Pipeline) -> None:
+    past = history(TRAINED_DAY + 8)
+    higher = {k: replace(s, values=s.values.copy()) for k, s in past.series.items() if k != "gappy"}
+    higher["load:a"].values[TRAINED_DAY * 96 :] *= 3.0
+    found = scored(fresh(trained), History(past.issued_at, higher))
+    assert found["load:a"].drifted and not found["load:b"].drifted
+    assert found["load:a"].reliability[0.5] < 0.3 < found["load:b"].reliability[0.5]
+
+
 def fresh(trained: Pipeline) -> Pipeline:
     """The same models with an empty record."""
     other = Pipeline()
