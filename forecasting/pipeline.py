@@ -193,11 +193,11 @@ class Pipeline:
         return self._record.reaching(now)
 
     def _standing(self, name: str) -> tuple[datetime | None, bool]:
-        """The end of what the older of a series' models learnt from, and whether the calibration of any drifted."""
+        """The end of what the older of a series' models learnt from, and whether any calibration drifted since."""
         known = {stage: t.fitted[name] for stage, t in self._trained.items() if name in t.fitted}
-        moved = [self._followed.get((stage, name), ("", learnt))[1] for stage, learnt in known.items()]
+        moved = [(learnt, self._followed.get((stage, name), ("", learnt))[1]) for stage, learnt in known.items()]
         until = min((self._trained[stage].until for stage in known), default=None)
-        return until, any(fitted.tracker.drifted for fitted in moved)
+        return until, any(now.tracker.drifted and not then.tracker.drifted for then, now in moved)
 
     def save(self, directory: Path) -> None:
         """Write the models of every trained stage with the digest of what they learnt from."""

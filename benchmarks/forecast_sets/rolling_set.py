@@ -54,7 +54,11 @@ def run(chosen: RollingSet, data: Path, first: date, last: date, horizon: Horizo
     parts = {}
     for name, cases in chosen.cases(data, horizon).items():
         rolled = rolling(cases, monthly(begin - DAY, end), chosen.scheme(horizon), LEVELS)
-        parts[name] = scored_rows(rolled, begin, end + DAY)
+        rows = scored_rows(rolled, begin, end + DAY)
+        if len(rows.y):
+            parts[name] = rows
+    if not parts:
+        raise SystemExit(f"no series has a value from {first} to {last}")
     whole = Scored(*(np.concatenate([getattr(p, f) for p in parts.values()], axis=-1) for f in Scored.__annotations__))
     return {
         "horizon": horizon, "from": first.isoformat(), "to": last.isoformat(), **scores(whole),

@@ -99,6 +99,17 @@ def test_the_future_cannot_be_read(trained: Pipeline) -> None:
     assert fresh(trained).track_record(past) == fresh(trained).track_record(History(past.issued_at, shifted))
 
 
+def test_a_calibration_that_moved_since_the_training_has_drifted(trained: Pipeline) -> None:
+    past, watched = history(TRAINED_DAY + 1), fresh(trained)
+    assert not any(s.drifted for s in scored(watched, past).values())
+    assert watched._again is not None
+    followed = watched._again._followed["day_ahead", "load:a"][1]
+    followed.tracker.common = followed.tracker.common + 9.0
+    found = scored(watched, past)
+    assert found["load:a"].drifted and not found["load:b"].drifted
+    assert not trained._trained["day_ahead"].fitted["load:a"].tracker.drifted, "what was learnt is left alone"
+
+
 def fresh(trained: Pipeline) -> Pipeline:
     """The same models with an empty record."""
     other = Pipeline()

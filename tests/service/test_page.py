@@ -122,7 +122,7 @@ def test_a_refresh_fills_every_chart_and_table(served: World) -> None:
 def test_the_chosen_series_is_drawn_and_kept_and_its_score_is_in_the_table(served: World, shown: Snapshot) -> None:
     assert shown.fan is not None
     names, wide = shown.fan.forecast.series, {"50": 0.5, "80": 0.8, "90": 0.9}
-    score = SeriesScore(names[1], "blend", 1.0, 2.0, wide, 7, True, NOW, {0.5: 0.4})
+    score = SeriesScore(names[1], "blend+naive", 1.0, 2.0, wide, 7, True, NOW, {0.5: 0.4})
 
     async def chosen() -> ForecastPanel:
         with Client(page("")):
@@ -142,7 +142,7 @@ def test_the_chosen_series_is_drawn_and_kept_and_its_score_is_in_the_table(serve
     assert [line["name"] for line in panel.reliability.options["series"]][1] == names[1]
     assert panel.table.rows == [{
         "series": names[1], "loss": "1", "loss_naive": "2", "skill": "50.0", "50": "50.0", "80": "80.0", "90": "90.0",
-        "n": 7, "source": "blend", "until": "2016-07-12 15:00", "drifted": "yes",
+        "n": 7, "source": "blend + seasonal naive", "until": "2016-07-12 15:00", "drifted": "yes",
     }]  # fmt: skip
     assert panel.line.text.startswith("Better than the naive in 1 of 1 series.")
 

@@ -84,7 +84,8 @@ class ForecastPanel:
             "series": score.series, "loss": f"{score.pinball:.4g}", "loss_naive": f"{score.pinball_naive:.4g}",
             "skill": "–" if skill is None else f"{100 * skill:.1f}",
             **{band: f"{100 * score.coverage[band]:.1f}" for band in BANDS}, "n": score.n,
-            "source": self.say(f"source_{score.source}"), "until": self.local(until) if until else "–",
+            "source": " + ".join(self.say(f"source_{part}") for part in score.source.split("+")),
+            "until": self.local(until) if until else "–",
             "drifted": self.say("yes") if score.drifted else self.say("no"),
         }  # fmt: skip
 

@@ -41,7 +41,7 @@ WORDS = {
     "{c90} % of {n} outcomes.",
     "loss": "Pinball loss", "loss_naive": "of the naive", "skill": "Skill, %", "n": "Outcomes", "source": "Model",
     "until": "Learnt until", "drifted": "Drifted", "source_blend": "blend", "source_naive": "seasonal naive",
-    "source_blend+naive": "blend and naive",
+    "source_class": "sites of its class",
     "runs_title": "Runs, the last of every stage", "stage": "Stage", "issued": "Issued", "level": "Level",
     "certificate": "Certificate", "released": "Released", "reason": "Reason", "no_runs": "No run yet.",
     "stage_day_ahead": "day ahead", "stage_intraday": "intraday", "stage_real_time": "real time",

@@ -41,7 +41,7 @@ WORDS = {
     "分别包含 {c50}%、{c80}% 和 {c90}%。",
     "loss": "分位数损失", "loss_naive": "朴素预测损失", "skill": "改善率，%", "n": "实测值个数", "source": "模型",
     "until": "训练数据截至", "drifted": "已漂移", "source_blend": "组合模型", "source_naive": "季节性朴素预测",
-    "source_blend+naive": "组合模型与朴素预测",
+    "source_class": "同类站点",
     "runs_title": "运行记录（各阶段最近几次）", "stage": "阶段", "issued": "发布时间", "level": "级别",
     "certificate": "校核", "released": "已下达", "reason": "原因", "no_runs": "尚无运行记录。",
     "stage_day_ahead": "日前", "stage_intraday": "日内", "stage_real_time": "实时",
