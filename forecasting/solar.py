@@ -18,7 +18,7 @@ from forecasting.panel import Panel
 from vpp.domain.time import Array
 
 DARK_DAYS = 9
-DARK_SHARE = 0.005
+DARK_SHARE = 0.002
 _LEAST_KW_PER_M2 = 0.05
 
 
