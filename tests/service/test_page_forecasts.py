@@ -23,7 +23,7 @@ from vpp.service.page.lines import scores_line
 from vpp.service.page.snapshot import Snapshot, collect
 from vpp.service.page.words import words
 from vpp.service.report_forecasts import HEAD, score_rows, scores_plot
-from vpp.service.report_html import png
+from vpp.service.report_html import _grid, png
 
 SAY = words("en")
 UNTIL = datetime(2016, 7, 11, tzinfo=UTC)
@@ -158,6 +158,8 @@ def test_the_report_tells_the_same_in_a_table_and_a_plot() -> None:
     scores = [made_score("a", 1.0), made_score("b", 1.0, reliability={}), made_score("c", 1.0, pinball_naive=0.0)]
     assert score_rows(scores)["a"] == ("1", "2", "50.0", "40.0", "70.0", "80.0", "100", "blend")
     assert score_rows(scores)["c"][2] == "–" and all(len(row) == len(HEAD) for row in score_rows(scores).values())
+    table = _grid(HEAD, {"<a>": score_rows(scores)["a"]})
+    assert table.count("<th>") == len(HEAD) + 2 and table.count("<td>") == len(HEAD) and "&lt;a&gt;" in table
     figure = scores_plot(scores)
     left, right = figure.axes
     ideal, *each, mean = left.lines
