@@ -14,18 +14,19 @@ from forecasting.models.boosting import boosting, boosting_change
 from forecasting.models.climatology import climatology, recent_climatology
 from forecasting.models.linear import linear
 from forecasting.models.model import Fit
-from forecasting.models.persistence import persistence
+from forecasting.models.persistence import persistence, seasonal_naive
 
 NAIVE: Mapping[str, Fit] = {
     "climatology": climatology, "recent_climatology": recent_climatology, "persistence": persistence,
 }  # fmt: skip
+SEASONAL: Mapping[str, Fit] = {**NAIVE, "seasonal_naive": seasonal_naive}
 LEARNT: Mapping[str, Fit] = {"linear": linear, "boosting": boosting, "boosting_change": boosting_change}
 LEAD_EDGES: Mapping[Horizon, tuple[int, ...]] = {"day-ahead": (), "intraday": (120,)}
 
 
 def automatic(horizon: Horizon, lower: float = -np.inf, upper: float = np.inf, dark: str | None = None) -> Scheme:
     """All models, for a series within [lower, upper]."""
-    return Scheme({**NAIVE, **LEARNT}, len(NAIVE), LEAD_EDGES[horizon], Bounds(lower, upper, dark))
+    return Scheme({**SEASONAL, **LEARNT}, len(SEASONAL), LEAD_EDGES[horizon], Bounds(lower, upper, dark))
 
 
 def weather_load(horizon: Horizon) -> Scheme:

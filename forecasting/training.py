@@ -25,7 +25,7 @@ from forecasting.models.boosting import boosting, boosting_change
 from forecasting.models.linear import linear
 from forecasting.panel import Panel
 from forecasting.rolling import Trials, rolling
-from forecasting.schemes import NAIVE
+from forecasting.schemes import SEASONAL
 from vpp.domain.forecast import LEVELS
 
 Stage = Literal["day_ahead", "intraday"]
@@ -54,8 +54,8 @@ def scheme_of(stage: Stage, lower: float, upper: float) -> Scheme:
     """The naive models, a linear one, and boosters of the value (day-ahead) or of its change (intraday)."""
     boosted = {"boosting": boosting} if stage == "day_ahead" else {"boosting_change": boosting_change}
     edges = (NEAR_QUARTERS * 15,) if stage == "day_ahead" else (120,)
-    models = {**NAIVE, "linear": linear, **boosted}
-    return Scheme(models, len(NAIVE), edges, Bounds(lower, upper), most_rows=MODEL_ROWS)
+    models = {**SEASONAL, "linear": linear, **boosted}
+    return Scheme(models, len(SEASONAL), edges, Bounds(lower, upper), most_rows=MODEL_ROWS)
 
 
 def data_digest(stage: Stage, panel: Panel, calendar: Calendar) -> str:
