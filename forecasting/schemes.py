@@ -29,6 +29,11 @@ def automatic(horizon: Horizon, lower: float = -np.inf, upper: float = np.inf, d
     return Scheme({**SEASONAL, **LEARNT}, len(SEASONAL), LEAD_EDGES[horizon], Bounds(lower, upper, dark))
 
 
+def drifting(horizon: Horizon) -> Scheme:
+    """All models for a mix of power plants, whose errors change size from week to week: the calibration hurries."""
+    return replace(automatic(horizon, lower=0.0), pace=Pace(rate_a_day=0.3, relief=0.3))
+
+
 def weather_load(horizon: Horizon) -> Scheme:
     """All models for a load whose errors are mostly those of the weather: its calibration takes its time."""
     return replace(automatic(horizon, lower=0.0), pace=Pace(rate_a_day=0.12, relief=0.1))

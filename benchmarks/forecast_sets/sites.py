@@ -13,7 +13,7 @@ from benchmarks.forecast_sets.rolling_set import RollingSet
 from forecasting.cases import Cases
 from forecasting.gates import Horizon, MoreFeatures, asked, cases_of
 from forecasting.local_holidays import holidays_of
-from forecasting.schemes import automatic
+from forecasting.schemes import automatic, drifting
 from forecasting.solar import solar_features
 
 FIRST_DAYS = 8
@@ -62,6 +62,6 @@ def pv_cases(data: Path, horizon: Horizon) -> Mapping[str, Cases]:
 
 SETS: Mapping[str, RollingSet] = {
     "steel": RollingSet(steel_cases, lambda horizon: automatic(horizon, lower=0.0)),
-    "carbon-de": RollingSet(carbon_cases, lambda horizon: automatic(horizon, lower=0.0)),
+    "carbon-de": RollingSet(carbon_cases, drifting),
     "cn-pv": RollingSet(pv_cases, lambda horizon: automatic(horizon, lower=0.0, upper=1.0, dark="dark")),
 }
