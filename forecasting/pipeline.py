@@ -9,6 +9,7 @@ the models, the history as known at its issue time, the grid and the number of s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from copy import copy
 from datetime import date, datetime, timedelta
@@ -29,8 +30,9 @@ from forecasting.since import followed
 from forecasting.track_record import TrackRecord, score_of
 from forecasting.training import HISTORY_DAYS, Progress, Stage, Trained, data_digest, train_stage
 from vpp.domain.errors import DataGap
-from vpp.domain.forecast import LEVELS, Forecast, History
+from vpp.domain.forecast import LEVELS, Forecast, History, Origin
 from vpp.domain.forecast_score import SeriesScore
+from vpp.domain.learnt import ModelRecord
 from vpp.domain.time import QUARTER, Array, TimeGrid, rfc3339
 
 MODELLED, PARTLY, NAIVE = "blend", "blend+naive", "naive"
@@ -38,6 +40,7 @@ _RECENT_DAYS = 42
 _DEPENDENCE_DAYS = 36
 _LEAST_FILLED = 0.5
 _OLDEST_NEWEST = timedelta(days=14)
+_STAGES: tuple[Stage, Stage] = ("intraday", "day_ahead")
 
 
 class Pipeline:
@@ -97,6 +100,32 @@ class Pipeline:
                 model_files.keep(self.models_dir, known, self.calendar)
         self._trained = {**self._trained, stage: known}
 
+    def record(self, stage: Stage) -> ModelRecord | None:
+        """The models of `stage` as a row of a registry; None where there are none."""
+        known = self._trained.get(stage)
+        return model_files.record(known, self.calendar) if known else None
+
+    def restore(self, record: ModelRecord) -> None:
+        """Forecast with the models of `record` from now on. Raises BadZipFile, ValidationError or KeyError."""
+        _, trained = model_files.unpacked(record.blob)
+        self._trained = {**self._trained, trained.stage: trained}
+
+    def drifted(self, history: History) -> Mapping[str, bool]:
+        """Whether the calibration of each modelled series has moved so far since it learnt that it wants a refit."""
+        panel, trained = Panel.of(history, days=_RECENT_DAYS), self._trained
+        found: dict[str, bool] = {}
+        for stage in _STAGES:
+            for i, name in enumerate(panel.ids):
+                fitted = self._fitted(trained.get(stage), panel.select([i]), history.issued_at)
+                if fitted is not None:
+                    found[name] = found.get(name, False) or fitted.tracker.drifted
+        return found
+
+    def naive(self, history: History, grid: TimeGrid) -> Array:
+        """Quantiles (S, L, T) of the seasonal naive over `grid`, the rival of every live score."""
+        panel = Panel.of(history)
+        return self._naive(history, list(panel.ids), _targets(panel, history, grid), panel.first)
+
     def forecast(self, history: History, grid: TimeGrid, scenarios: int) -> Forecast:
         """Quantiles (S, L, T) and `scenarios` joint scenarios of every series in `history` over `grid`.
 
@@ -109,7 +138,8 @@ class Pipeline:
         panel = Panel.of(history, days=_RECENT_DAYS)
         target = _targets(panel, history, grid)
         days = self.calendar.days(panel.first, int(target[-1]) + 2)
-        quantiles, modelled = self._modelled(history.issued_at, panel, days, target)
+        trained = self._trained
+        quantiles, modelled = self._modelled(trained, history.issued_at, panel, days, target)
         missing = np.flatnonzero(~modelled.all(axis=1))
         if len(missing):
             naive = self._naive(history, [panel.ids[i] for i in missing], target, panel.first)
@@ -117,36 +147,47 @@ class Pipeline:
         dark = days.elevation_deg[target][None, :] < dark_below_deg(panel, days)[:, None]
         quantiles = np.where(dark[:, None, :], 0.0, quantiles)
         quantiles = np.clip(quantiles, panel.lower[:, None, None], panel.upper[:, None, None])
+        joint = self._scenarios(history, panel, days, quantiles, scenarios)
+        origin = Origin(
+            history.issued_at, grid, scenarios, {s: t.digest for s, t in trained.items()}, _digest(quantiles, joint)
+        )  # fmt: skip
         return Forecast(
-            history.issued_at, grid, panel.ids, LEVELS, quantiles,
-            self._scenarios(history, panel, days, quantiles, scenarios),
-            tuple(MODELLED if m.all() else PARTLY if m.any() else NAIVE for m in modelled),
+            history.issued_at, grid, panel.ids, LEVELS, quantiles, joint,
+            tuple(MODELLED if m.all() else PARTLY if m.any() else NAIVE for m in modelled), origin,
         )  # fmt: skip
 
-    def _modelled(self, now: datetime, panel: Panel, days: Days, target: Index) -> tuple[Array, Array]:
+    def _modelled(
+        self, trained: Mapping[Stage, Trained], now: datetime, panel: Panel, days: Days, target: Index
+    ) -> tuple[Array, Array]:
         """Calibrated quantiles (S, L, T), NaN without a model, and where there are any (S, T)."""
         out = np.full((len(panel.ids), len(LEVELS), len(target)), np.nan)
         near = target - panel.n < NEAR_QUARTERS
         usable = panel.filled_share(7 * 96) >= _LEAST_FILLED
-        for i in np.flatnonzero(usable) if self._trained else ():
+        for i in np.flatnonzero(usable) if trained else ():
             one = panel.select([int(i)])
-            short, long = (self._fitted(stage, one, days, now) for stage in ("intraday", "day_ahead"))
+            short, long = (self._fitted(trained.get(stage), one, now) for stage in _STAGES)
             asked = cases_of(one, days, np.full(len(target), panel.n), target, 1) if short or long else None
             for fitted, steps in ((short, near), (long, ~near if short else near | ~near)):
                 if asked is not None and fitted is not None and steps.any():
                     out[i][:, steps] = fitted.forecast(asked.rows(steps))
         return out, np.isfinite(out).all(axis=1)
 
-    def _fitted(self, stage: Stage, one: Panel, days: Days, now: datetime) -> Fitted | None:
-        """What the series of `one` learnt for `stage`, its calibration having followed what came since."""
-        known = self._trained.get(stage)
+    def _fitted(self, known: Trained | None, one: Panel, now: datetime) -> Fitted | None:
+        """What the series of `one` learnt, its calibration having followed what came by the last midnight (UTC).
+
+        It is a function of the models and of the days before that midnight, so whoever asks first, at whatever
+        quarter of the day, gets the same bits.
+        """
         learnt = known.fitted.get(one.ids[0]) if known and known.until <= now else None
         if known is None or learnt is None:
             return None
-        key, moment = (stage, one.ids[0]), f"{known.digest} {one.first + one.n // 96 * 96}"
+        midnight = (one.first + one.n) // 96 * 96 - one.first
+        past = one.part(midnight - (_RECENT_DAYS - 1) * 96, midnight)
+        key, moment = (known.stage, one.ids[0]), f"{known.digest} {past.digest()}"
         found = self._followed.get(key)
         if found is None or found[0] != moment:
-            found = (moment, followed(stage, learnt, known.until, one, days))
+            days = self.calendar.days(past.first, past.n)
+            found = (moment, followed(known.stage, learnt, known.until, past, days))
             self._followed[key] = found
         return found[1]
 
@@ -237,3 +278,10 @@ def _targets(panel: Panel, history: History, grid: TimeGrid) -> Index:
     if grid.start < history.issued_at:
         raise ValueError(f"the grid starts at {grid.start}, before the issue time {history.issued_at}")
     return np.arange(grid.n, dtype=np.int64) + quarter_of(grid.start) - panel.first
+
+
+def _digest(*arrays: Array) -> str:
+    h = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        h.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+    return h.hexdigest()
