@@ -111,14 +111,16 @@ class Pipeline:
         self._trained = {**self._trained, trained.stage: trained}
 
     def drifted(self, history: History) -> Mapping[str, bool]:
-        """Whether the calibration of each modelled series has moved so far since it learnt that it wants a refit."""
+        """Whether the calibration of each modelled series has, since it learnt, moved so far that it wants a refit."""
         panel, trained = Panel.of(history, days=_RECENT_DAYS), self._trained
         found: dict[str, bool] = {}
         for stage in _STAGES:
+            known = trained.get(stage)
             for i, name in enumerate(panel.ids):
-                fitted = self._fitted(trained.get(stage), panel.select([i]), history.issued_at)
-                if fitted is not None:
-                    found[name] = found.get(name, False) or fitted.tracker.drifted
+                moved = self._fitted(known, panel.select([i]), history.issued_at)
+                if known is not None and moved is not None:
+                    new = moved.tracker.drifted and not known.fitted[name].tracker.drifted
+                    found[name] = found.get(name, False) or new
         return found
 
     def naive(self, history: History, grid: TimeGrid) -> Array:

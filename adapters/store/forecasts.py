@@ -79,8 +79,8 @@ class Forecasts:
             with np.load(io.BytesIO(row.blob), allow_pickle=False) as arrays:
                 quantiles, naive = arrays["quantiles"], arrays["naive"]
             grid = TimeGrid.uniform(row.day, QUARTER, body["quarters"])
-            names = (tuple(body[name]) for name in ("series", "levels", "source"))
-            found.append(DayForecast(row.issued_at, grid, *names, quantiles, naive))
+            series, levels, source = (tuple(body[name]) for name in ("series", "levels", "source"))
+            found.append(DayForecast(row.issued_at, grid, series, levels, source, quantiles, naive))
         return found
 
     def keep_scores(self, scores: Sequence[DayScore]) -> None:
