@@ -48,10 +48,10 @@ class LiveScore:
 
 
 def day_scores(made: DayForecast, actual: Array) -> list[DayScore]:
-    """The scores of every series of `made` with an outcome in `actual` (S, T), whose gaps are NaN."""
+    """The scores of every series of `made` with an outcome in `actual` (S, T), whose gaps are NaN, and a naive."""
     found = []
     for i, name in enumerate(made.series):
-        there = np.isfinite(actual[i])
+        there = np.isfinite(actual[i]) & np.isfinite(made.naive[i]).all(axis=0)
         if not there.any():
             continue
         y, q, rival = actual[i, there], made.quantiles[i][:, there], made.naive[i][:, there]

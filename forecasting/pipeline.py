@@ -20,6 +20,7 @@ import numpy as np
 from forecasting import model_files
 from forecasting.backtest import Score, rolling_scores
 from forecasting.calendar import Calendar, Days, Index, german_holidays, quarter_of
+from forecasting.cold_start import CLASS, GROWN_DAYS, peers_of, with_class
 from forecasting.fitted import Fitted
 from forecasting.gates import NEAR_QUARTERS, cases_of
 from forecasting.naive import naive_quantiles
@@ -47,16 +48,19 @@ class Pipeline:
     """Implements `vpp.domain.ports.Forecaster`.
 
     With `models_dir`, what was learnt from equal data before is read from there instead of trained again.
-    A model never serves an issue time before the end of the data it learnt from.
+    A model never serves an issue time before the end of the data it learnt from. A series younger than a month leans
+    on the series of its class, by `classes`.
     """
 
     def __init__(
         self, models_dir: Path | None = None, *, zone: str = "Europe/Berlin", latitude: float = 53.6,
         longitude: float = 11.4, holidays: Callable[[int], frozenset[date]] = german_holidays, workers: int = 2,
+        classes: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.calendar = Calendar(zone, latitude, longitude, holidays)
         self.models_dir = models_dir
         self.workers = workers
+        self.classes = classes or {}
         self.scores: dict[str, Score] = {}
         self._trained: dict[Stage, Trained] = {}
         self._followed: dict[tuple[Stage, str], tuple[str, Fitted]] = {}
@@ -83,7 +87,8 @@ class Pipeline:
         self._train("intraday", history, progress)
 
     def _train(self, stage: Stage, history: History, progress: Progress | None) -> None:
-        _newest(history)
+        whole = self._with_young(history)
+        _newest(history, _helped(whole, self.classes))
         panel = Panel.of(history, days=HISTORY_DAYS)
         digest = data_digest(stage, panel, self.calendar)
         known = self._trained.get(stage)
@@ -124,9 +129,17 @@ class Pipeline:
         return found
 
     def naive(self, history: History, grid: TimeGrid) -> Array:
-        """Quantiles (S, L, T) of the seasonal naive over `grid`, the rival of every live score."""
+        """Quantiles (S, L, T) of the seasonal naive over `grid`, the rival of every live score.
+
+        NaN for a series without a value: the naive has nothing to say of it.
+        """
         panel = Panel.of(history)
-        return self._naive(history, list(panel.ids), _targets(panel, history, grid), panel.first)
+        out = np.full((len(panel.ids), len(LEVELS), grid.n), np.nan)
+        there = np.flatnonzero(panel.end > 0)
+        if len(there):
+            names = [panel.ids[i] for i in there]
+            out[there] = self._naive(history, names, _targets(panel, history, grid), panel.first)
+        return out
 
     def forecast(self, history: History, grid: TimeGrid, scenarios: int) -> Forecast:
         """Quantiles (S, L, T) and `scenarios` joint scenarios of every series in `history` over `grid`.
@@ -134,7 +147,8 @@ class Pipeline:
         Raises ValueError for a grid that is not of whole UTC quarters from the issue time on, and DataGap
         where a series never had a value, naming every one, or where no series has one of the last 14 days.
         """
-        age = history.issued_at - (newest := _newest(history))
+        whole = self._with_young(history)
+        age = history.issued_at - (newest := _newest(history, _helped(whole, self.classes)))
         if age > _OLDEST_NEWEST:
             raise DataGap(f"the newest value of any series is from {newest}, {age.days} days before the issue")
         panel = Panel.of(history, days=_RECENT_DAYS)
@@ -142,10 +156,14 @@ class Pipeline:
         days = self.calendar.days(panel.first, int(target[-1]) + 2)
         trained = self._trained
         quantiles, modelled = self._modelled(trained, history.issued_at, panel, days, target)
-        missing = np.flatnonzero(~modelled.all(axis=1))
+        missing = np.flatnonzero(~modelled.all(axis=1) & (True if whole is None else whole.end > 0))
         if len(missing):
             naive = self._naive(history, [panel.ids[i] for i in missing], target, panel.first)
             quantiles[missing] = np.where(modelled[missing][:, None, :], quantiles[missing], naive)
+        source = [MODELLED if m.all() else PARTLY if m.any() else NAIVE for m in modelled]
+        for i, made in with_class(whole, quantiles, self.classes, LEVELS).items() if whole is not None else ():
+            source[i] = f"{source[i]}+{CLASS}" if np.isfinite(quantiles[i]).all() else CLASS
+            quantiles[i] = made
         dark = days.elevation_deg[target][None, :] < dark_below_deg(panel, days)[:, None]
         quantiles = np.where(dark[:, None, :], 0.0, quantiles)
         quantiles = np.clip(quantiles, panel.lower[:, None, None], panel.upper[:, None, None])
@@ -154,9 +172,13 @@ class Pipeline:
             history.issued_at, grid, scenarios, {s: t.digest for s, t in trained.items()}, _digest(quantiles, joint)
         )  # fmt: skip
         return Forecast(
-            history.issued_at, grid, panel.ids, LEVELS, quantiles, joint,
-            tuple(MODELLED if m.all() else PARTLY if m.any() else NAIVE for m in modelled), origin,
+            history.issued_at, grid, panel.ids, LEVELS, quantiles, joint, tuple(source), origin,
         )  # fmt: skip
+
+    def _with_young(self, history: History) -> Panel | None:
+        """All that is known, where a series with a class is too young to stand alone; None where none is."""
+        known = (history.until_known(name).values for name in self.classes if name in history.series)
+        return Panel.of(history) if any(np.isfinite(v).sum() < GROWN_DAYS * 96 for v in known) else None
 
     def _modelled(
         self, trained: Mapping[Stage, Trained], now: datetime, panel: Panel, days: Days, target: Index
@@ -259,18 +281,24 @@ class Pipeline:
         return pipeline
 
 
-def _newest(history: History) -> datetime:
+def _helped(whole: Panel | None, classes: Mapping[str, str]) -> frozenset[str]:
+    """The series that their class can forecast."""
+    return frozenset(whole.ids[i] for i in peers_of(whole, classes)) if whole is not None else frozenset()
+
+
+def _newest(history: History, helped: frozenset[str]) -> datetime:
     """Start of the newest quarter with a known value of any series; the issue time where there are no series.
 
-    Raises DataGap that names every series without one: there is nothing to forecast it from.
+    Raises DataGap that names every series without one, but for those `helped` by their class: there is nothing to
+    forecast it from.
     """
     if not history.series:
         return history.issued_at
     known = {name: history.until_known(name) for name in history.series}
     filled = {name: (s.start, np.flatnonzero(np.isfinite(s.values))) for name, s in known.items()}
-    if empty := [name for name, (_, at) in filled.items() if not len(at)]:
+    if empty := [name for name, (_, at) in filled.items() if not len(at) and name not in helped]:
         raise DataGap(f"no value known at {rfc3339(history.issued_at)} to forecast from: {', '.join(empty)}")
-    return max(start + int(at[-1]) * QUARTER for start, at in filled.values())
+    return max(start + int(at[-1]) * QUARTER for start, at in filled.values() if len(at))
 
 
 def _targets(panel: Panel, history: History, grid: TimeGrid) -> Index:

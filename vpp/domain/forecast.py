@@ -25,6 +25,8 @@ class Series:
     delay: timedelta = timedelta(minutes=1)
     lower: float = 0.0
     upper: float = np.inf
+    kind: str = ""
+    """Class of what is measured ("pv", "wind", "load"), empty where none is stated."""
 
     def known(self, issued_at: datetime) -> int:
         """How many leading values were known at `issued_at`."""
