@@ -20,15 +20,18 @@ from tests.service.api_world import World, world
 from tests.service.conftest import ISSUED, ZONE, Make, local
 from tests.service.test_desk import quick
 from vpp.domain.command import MeterRow
-from vpp.domain.errors import NotFound
+from vpp.domain.errors import InputFaults, NotFound
 from vpp.domain.forecast import Forecast, History, Origin, Series
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid, local_midnight
+from vpp.service.bootstrap import classes_of
 from vpp.service.desk import Desk
 from vpp.service.event_clock import EventClock
 from vpp.service.inputs import series_used
 from vpp.service.learning import DRIFT, SCORES, TRAINING, Learning, learn, recall_models
 from vpp.service.loop import Loop
+from vpp.service.portfolio_files import SeriesFile
 from vpp.service.replay import replayed
+from vpp.service.series import load_series
 from vpp.service.series_book import PREFIX, SeriesBook
 from vpp.service.system import System
 
@@ -319,3 +322,16 @@ def test_scores_are_asked_for_by_series(world: World) -> None:
 def test_a_run_without_a_forecast_says_so(world: World) -> None:
     with pytest.raises(NotFound, match="forecast of run r1"):
         world.store.forecasts.of_run("r1")
+
+
+def test_a_site_of_a_stated_kind_and_rating_needs_no_value_yet(tmp_path: Path) -> None:
+    (tmp_path / "new.csv").write_text("local_time,mw\n2016-07-01T00:00,\n2016-07-01T00:15,\n")
+    spec = SeriesFile(id="roof", file="new.csv", zone=ZONE, unit="MW", upper_mw=0.4, kind="pv")
+    made = load_series(spec, tmp_path / "new.csv")
+    assert (made.kind, made.upper, np.isfinite(made.values).any()) == ("pv", 0.4, False)
+    assert classes_of({"roof": made, "gen:WP5": replace(made, kind=""), "steel": replace(made, kind="")}) == {
+        "roof": "pv", "gen:WP5": "wind",
+    }  # fmt: skip
+    for without in ({"kind": None}, {"upper_mw": None}):
+        with pytest.raises(InputFaults, match="holds gaps only"):
+            load_series(spec.model_copy(update=without), tmp_path / "new.csv")
