@@ -328,7 +328,7 @@ def test_a_site_of_a_stated_kind_and_rating_needs_no_value_yet(tmp_path: Path) -
     (tmp_path / "new.csv").write_text("local_time,mw\n2016-07-01T00:00,\n2016-07-01T00:15,\n")
     spec = SeriesFile(id="roof", file="new.csv", zone=ZONE, unit="MW", upper_mw=0.4, kind="pv")
     made = load_series(spec, tmp_path / "new.csv")
-    assert (made.kind, made.upper, np.isfinite(made.values).any()) == ("pv", 0.4, False)
+    assert (made.kind, made.upper, bool(np.isfinite(made.values).any())) == ("pv", 0.4, False)
     assert classes_of({"roof": made, "gen:WP5": replace(made, kind=""), "steel": replace(made, kind="")}) == {
         "roof": "pv", "gen:WP5": "wind",
     }  # fmt: skip
