@@ -27,6 +27,7 @@ from vpp.domain.learnt import ModelRecord, TrialScore
 from vpp.domain.time import Array
 
 KEPT_A_STAGE = 6
+UNREADABLE = (BadZipFile, ValidationError, KeyError)
 
 
 class Bound(BaseModel):
@@ -135,5 +136,5 @@ def find(folder: Path, stage: Stage, digest: str) -> Trained | None:
     """The models of `stage` that learnt from the data of `digest`; None where they are missing or damaged."""
     try:
         return read(folder / f"{stage}-{digest}.zip")[1]
-    except (FileNotFoundError, BadZipFile, ValidationError, KeyError):
+    except (FileNotFoundError, *UNREADABLE):
         return None

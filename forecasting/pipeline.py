@@ -30,7 +30,7 @@ from forecasting.scenarios import Dependence, copula, dependence, from_quantiles
 from forecasting.since import followed
 from forecasting.track_record import TrackRecord, score_of
 from forecasting.training import HISTORY_DAYS, Progress, Stage, Trained, data_digest, train_stage
-from vpp.domain.errors import DataGap
+from vpp.domain.errors import DataGap, NotFound
 from vpp.domain.forecast import LEVELS, Forecast, History, Origin
 from vpp.domain.forecast_score import SeriesScore
 from vpp.domain.learnt import ModelRecord
@@ -111,8 +111,11 @@ class Pipeline:
         return model_files.record(known, self.calendar) if known else None
 
     def restore(self, record: ModelRecord) -> None:
-        """Forecast with the models of `record` from now on. Raises BadZipFile, ValidationError or KeyError."""
-        _, trained = model_files.unpacked(record.blob)
+        """Forecast with the models of `record` from now on. Raises NotFound where this version cannot read them."""
+        try:
+            _, trained = model_files.unpacked(record.blob)
+        except model_files.UNREADABLE as why:
+            raise NotFound(f"models {record.digest} that this version can read: {why!r}") from why
         self._trained = {**self._trained, trained.stage: trained}
 
     def drifted(self, history: History) -> Mapping[str, bool]:

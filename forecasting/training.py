@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from forecasting.calendar import Calendar, Days, Index
+from forecasting.codec import shapes
 from forecasting.features import NAMES
 from forecasting.fitted import Bounds, Fitted, Scheme
 from forecasting.gates import GATE_QUARTER, NEAR_QUARTERS, cases_of
@@ -65,7 +66,7 @@ def data_digest(stage: Stage, panel: Panel, calendar: Calendar) -> str:
     """A fingerprint of everything that what is learnt for `stage` depends on."""
     place = (calendar.zone, calendar.latitude, calendar.longitude)
     names = tuple(scheme_of(stage, 0.0, 1.0).models)
-    text = repr((stage, place, names, NAMES, MODEL_ROWS, LEVELS, panel.digest()))
+    text = repr((stage, place, names, NAMES, MODEL_ROWS, LEVELS, shapes(), panel.digest()))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -39,12 +39,11 @@ class Models:
         self._db = database
 
     def keep(self, record: ModelRecord) -> None:
-        """Idempotent: what was learnt from equal data is one row."""
+        """Idempotent: what was learnt from equal data is one row, the last that was trained."""
         body = {name: getattr(record, name) for name in _BODY}
         row = {"digest": record.digest, "stage": record.stage, "until": record.until, "blob": record.blob}
         with self._db.write() as connection:
-            insert = self._db.insert(schema.models).on_conflict_do_nothing(index_elements=["digest"])
-            connection.execute(insert, {**row, "body": dumps(body)})
+            connection.execute(self._db.upsert(schema.models), {**row, "body": dumps(body)})
 
     def get(self, digest: str) -> ModelRecord:
         """Raises NotFound."""

@@ -23,8 +23,8 @@ MODELS = ModelRecord(
 
 
 def test_a_training_is_one_row_and_comes_back(store: Store) -> None:
-    store.models.keep(MODELS)
     store.models.keep(replace(MODELS, blob=b"other"))
+    store.models.keep(MODELS)
     store.models.keep(replace(MODELS, digest="d2", until=NOW + timedelta(days=1)))
     store.models.keep(replace(MODELS, digest="d3", stage="intraday"))
     assert store.models.get("d1") == MODELS

@@ -161,6 +161,18 @@ def test_a_service_that_starts_again_has_its_newest_models(lived: dict[str, Any]
     store.close()
 
 
+def test_models_that_this_version_cannot_read_are_trained_anew(
+    lived: dict[str, Any], make: Make, truth: Truth
+) -> None:
+    system = served(make, truth, open_store("sqlite://"), ISSUED)
+    newest = lived["system"].store.models.list("day_ahead", 1)[0]
+    record = lived["system"].store.models.get(newest.digest)
+    system.store.models.keep(replace(record, blob=record.blob[:-200]))
+    assert recall_models(system, ISSUED) == frozenset()
+    with pytest.raises(NotFound, match=r"models .* that this version can read: BadZipFile"):
+        system.forecaster.restore(system.store.models.get(newest.digest))
+
+
 def test_the_future_changes_no_model_no_forecast_and_no_score(
     short: None, make: Make, truth: Truth, tmp_path: Path
 ) -> None:

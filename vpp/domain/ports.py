@@ -45,7 +45,7 @@ class LearningForecaster(Forecaster, Protocol):
         """The models of `stage` as the record keeps them."""
 
     def restore(self, record: ModelRecord) -> None:
-        """Forecast with the models of `record` from now on."""
+        """Forecast with the models of `record` from now on. Raises NotFound where it cannot read them."""
 
     def drifted(self, history: History) -> Mapping[str, bool]:
         """Whether each modelled series wants a refit."""

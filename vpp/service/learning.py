@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
@@ -18,6 +19,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from forecasting.live_scores import day_scores, over_window
+from vpp.domain.errors import NotFound
 from vpp.domain.forecast import History
 from vpp.domain.learnt import DayForecast
 from vpp.domain.ports import LearningStage
@@ -47,13 +49,17 @@ def learn(system: System, stage: LearningStage, known: History, progress: Progre
 
 
 def recall_models(system: System, now: datetime) -> frozenset[LearningStage]:
-    """The stages whose newest models of the record, that learnt what was known by `now`, forecast from here on."""
+    """The stages whose newest models of the record, that learnt what was known by `now`, forecast from here on.
+
+    Models that another version wrote and this one cannot read are as if they were not there.
+    """
     found: set[LearningStage] = set()
     for stage in STAGES:
         newest = next((m for m in system.store.models.list(stage) if m.until <= now), None)
-        if newest is not None:
-            system.forecaster.restore(system.store.models.get(newest.digest))
-            found.add(stage)
+        with suppress(NotFound):
+            if newest is not None:
+                system.forecaster.restore(system.store.models.get(newest.digest))
+                found.add(stage)
     return frozenset(found)
 
 
