@@ -19,6 +19,7 @@ from forecasting.rolling import Trials
 from tests.service.api_world import World, world
 from tests.service.conftest import ISSUED, ZONE, Make, local
 from tests.service.test_desk import quick
+from tests.service.test_loop import Listed
 from vpp.domain.command import MeterRow
 from vpp.domain.errors import InputFaults, NotFound
 from vpp.domain.forecast import Forecast, History, Origin, Series
@@ -307,6 +308,24 @@ def test_the_loop_keeps_what_it_forecast_of_tomorrow(make: Make, truth: Truth, m
     assert kept.issued_at == ISSUED
     assert system.last_forecast is not None
     np.testing.assert_array_equal(kept.quantiles, system.last_forecast.quantiles[:, :, -96:])
+
+
+def test_a_service_learns_after_its_meters_and_before_its_bids(
+    make: Make, truth: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = served(make, truth, open_store("sqlite://"), MIDNIGHT)
+    desk = Listed(system)
+    refit = lambda self, now, why: desk.asked.append((f"{why} refit", now))  # noqa: E731
+    monkeypatch.setattr(Learning, "refit", refit)
+    monkeypatch.setattr(Learning, "keep", lambda self, now: desk.asked.append(("keep", now)))
+    loop = Loop(desk, EventClock(system), Learning(system))
+    morning = local("2016-07-12 08:59")
+    for minute in range(62):
+        loop.tick(morning + minute * MINUTE)
+    nine, ten = morning + MINUTE, morning + 61 * MINUTE
+    assert desk.of("daily refit") == [nine]
+    assert [what for what, at in desk.asked if at == nine] == ["meter 15", "daily refit", "intraday", "real_time"]
+    assert [what for what, at in desk.asked if at == ten][-5:] == ["bid", "day_ahead", "keep", "intraday", "real_time"]
 
 
 def test_scores_are_asked_for_by_series(world: World) -> None:
