@@ -33,6 +33,11 @@ KNOWN: Mapping[str, type] = {
 }  # fmt: skip
 
 
+def shapes() -> tuple[tuple[str, tuple[str, ...]], ...]:
+    """What every class known here is made of: models of another make cannot be read."""
+    return tuple((name, tuple(f.name for f in fields(kind))) for name, kind in KNOWN.items())
+
+
 def encoded(value: Any, arrays: list[Array]) -> Any:
     """`value` as JSON; its arrays are appended to `arrays`. Raises TypeError for a class not known here."""
     if isinstance(value, np.ndarray):

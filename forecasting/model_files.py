@@ -1,4 +1,6 @@
-"""What was learnt, on disk: one zip file a stage, one entry a series, and a card that says what they are.
+"""What was learnt, as bytes: one zip archive a stage, one entry a series, and a card that says what they are.
+
+Equal models give equal bytes: entries carry no time of writing.
 
 A file is written beside its final name and moved there, so a reader sees a whole file or none. In a folder of
 files named by digest, models are found again by what they learnt from; the oldest files beyond a few go.
@@ -10,7 +12,7 @@ import io
 import json
 import os
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile
+from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
@@ -21,9 +23,11 @@ from forecasting.features import NAMES
 from forecasting.fitted import Fitted
 from forecasting.training import Stage, Trained, scheme_of
 from vpp.domain.forecast import LEVELS
+from vpp.domain.learnt import ModelRecord, TrialScore
 from vpp.domain.time import Array
 
 KEPT_A_STAGE = 6
+UNREADABLE = (BadZipFile, ValidationError, KeyError)
 
 
 class Bound(BaseModel):
@@ -50,35 +54,60 @@ class Card(BaseModel):
     levels: tuple[float, ...]
     features: tuple[str, ...]
     series: tuple[Bound, ...]
+    trials: dict[str, TrialScore] = {}
+
+
+def packed(trained: Trained, calendar: Calendar) -> bytes:
+    """`trained` as the bytes of an archive."""
+    card = Card(
+        stage=trained.stage, digest=trained.digest, until=trained.until, zone=calendar.zone,
+        latitude=calendar.latitude, longitude=calendar.longitude, levels=LEVELS, features=NAMES,
+        series=tuple(_bound(name, fitted) for name, fitted in trained.fitted.items()), trials=dict(trained.trials),
+    )  # fmt: skip
+    whole = io.BytesIO()
+    with ZipFile(whole, "w") as archive:
+        _add(archive, "card.json", card.model_dump_json(indent=2))
+        for i, fitted in enumerate(trained.fitted.values()):
+            arrays: list[Array] = []
+            parts = (fitted.models, fitted.blend, fitted.condition, fitted.tracker)
+            _add(archive, f"{i}.json", json.dumps([encoded(p, arrays) for p in parts]))
+            beside = io.BytesIO()
+            np.savez(beside, *arrays)
+            _add(archive, f"{i}.npz", beside.getvalue())
+    return whole.getvalue()
+
+
+def unpacked(blob: bytes) -> tuple[Card, Trained]:
+    """What `packed` made. Raises BadZipFile, ValidationError or KeyError."""
+    with ZipFile(io.BytesIO(blob)) as archive:
+        card = Card.model_validate_json(archive.read("card.json"))
+        made = {bound.id: _fitted(card.stage, bound, archive, i) for i, bound in enumerate(card.series)}
+    return card, Trained(card.stage, card.digest, card.until, made, card.trials)
+
+
+def record(trained: Trained, calendar: Calendar) -> ModelRecord:
+    """`trained` as a row of a registry."""
+    return ModelRecord(
+        trained.digest, trained.stage, trained.until, NAMES, LEVELS, tuple(trained.fitted), trained.trials,
+        packed(trained, calendar),
+    )  # fmt: skip
 
 
 def write(path: Path, trained: Trained, calendar: Calendar) -> None:
     """Write `trained` to `path`, replacing it at once."""
-    card = Card(
-        stage=trained.stage, digest=trained.digest, until=trained.until, zone=calendar.zone,
-        latitude=calendar.latitude, longitude=calendar.longitude, levels=LEVELS, features=NAMES,
-        series=tuple(_bound(name, fitted) for name, fitted in trained.fitted.items()),
-    )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
-    with ZipFile(partial, "w", ZIP_DEFLATED, compresslevel=1) as archive:
-        archive.writestr("card.json", card.model_dump_json(indent=2))
-        for i, fitted in enumerate(trained.fitted.values()):
-            arrays: list[Array] = []
-            parts = (fitted.models, fitted.blend, fitted.condition, fitted.tracker)
-            archive.writestr(f"{i}.json", json.dumps([encoded(p, arrays) for p in parts]))
-            packed = io.BytesIO()
-            np.savez(packed, *arrays)
-            archive.writestr(f"{i}.npz", packed.getvalue())
+    partial.write_bytes(packed(trained, calendar))
     partial.replace(path)
 
 
 def read(path: Path) -> tuple[Card, Trained]:
     """What `write` wrote. Raises FileNotFoundError, BadZipFile, ValidationError or KeyError."""
-    with ZipFile(path) as archive:
-        card = Card.model_validate_json(archive.read("card.json"))
-        made = {bound.id: _fitted(card.stage, bound, archive, i) for i, bound in enumerate(card.series)}
-    return card, Trained(card.stage, card.digest, card.until, made)
+    return unpacked(path.read_bytes())
+
+
+def _add(archive: ZipFile, name: str, content: str | bytes) -> None:
+    archive.writestr(ZipInfo(name), content, ZIP_DEFLATED, 1)
 
 
 def _bound(name: str, fitted: Fitted) -> Bound:
@@ -87,8 +116,8 @@ def _bound(name: str, fitted: Fitted) -> Bound:
 
 
 def _fitted(stage: Stage, bound: Bound, archive: ZipFile, i: int) -> Fitted:
-    with np.load(io.BytesIO(archive.read(f"{i}.npz")), allow_pickle=False) as packed:
-        arrays = {k: packed[f"arr_{k}"] for k in range(len(packed.files))}
+    with np.load(io.BytesIO(archive.read(f"{i}.npz")), allow_pickle=False) as beside:
+        arrays = {k: beside[f"arr_{k}"] for k in range(len(beside.files))}
     models, blend, condition, tracker = (decoded(t, arrays) for t in json.loads(archive.read(f"{i}.json")))
     lower = -np.inf if bound.lower is None else bound.lower
     upper = np.inf if bound.upper is None else bound.upper
@@ -107,5 +136,5 @@ def find(folder: Path, stage: Stage, digest: str) -> Trained | None:
     """The models of `stage` that learnt from the data of `digest`; None where they are missing or damaged."""
     try:
         return read(folder / f"{stage}-{digest}.zip")[1]
-    except (FileNotFoundError, BadZipFile, ValidationError, KeyError):
+    except (FileNotFoundError, *UNREADABLE):
         return None

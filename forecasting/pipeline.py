@@ -9,6 +9,7 @@ the models, the history as known at its issue time, the grid and the number of s
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from copy import copy
 from datetime import date, datetime, timedelta
@@ -19,6 +20,7 @@ import numpy as np
 from forecasting import model_files
 from forecasting.backtest import Score, rolling_scores
 from forecasting.calendar import Calendar, Days, Index, german_holidays, quarter_of
+from forecasting.cold_start import CLASS, GROWN_DAYS, peers_of, with_class
 from forecasting.fitted import Fitted
 from forecasting.gates import NEAR_QUARTERS, cases_of
 from forecasting.naive import naive_quantiles
@@ -28,9 +30,10 @@ from forecasting.scenarios import Dependence, copula, dependence, from_quantiles
 from forecasting.since import followed
 from forecasting.track_record import TrackRecord, score_of
 from forecasting.training import HISTORY_DAYS, Progress, Stage, Trained, data_digest, train_stage
-from vpp.domain.errors import DataGap
-from vpp.domain.forecast import LEVELS, Forecast, History
+from vpp.domain.errors import DataGap, NotFound
+from vpp.domain.forecast import LEVELS, Forecast, History, Origin
 from vpp.domain.forecast_score import SeriesScore
+from vpp.domain.learnt import ModelRecord
 from vpp.domain.time import QUARTER, Array, TimeGrid, rfc3339
 
 MODELLED, PARTLY, NAIVE = "blend", "blend+naive", "naive"
@@ -38,22 +41,26 @@ _RECENT_DAYS = 42
 _DEPENDENCE_DAYS = 36
 _LEAST_FILLED = 0.5
 _OLDEST_NEWEST = timedelta(days=14)
+_STAGES: tuple[Stage, Stage] = ("intraday", "day_ahead")
 
 
 class Pipeline:
     """Implements `vpp.domain.ports.Forecaster`.
 
     With `models_dir`, what was learnt from equal data before is read from there instead of trained again.
-    A model never serves an issue time before the end of the data it learnt from.
+    A model never serves an issue time before the end of the data it learnt from. A series younger than a month leans
+    on the series of its class, by `classes`.
     """
 
     def __init__(
         self, models_dir: Path | None = None, *, zone: str = "Europe/Berlin", latitude: float = 53.6,
         longitude: float = 11.4, holidays: Callable[[int], frozenset[date]] = german_holidays, workers: int = 2,
+        classes: Mapping[str, str] | None = None,
     ) -> None:  # fmt: skip
         self.calendar = Calendar(zone, latitude, longitude, holidays)
         self.models_dir = models_dir
         self.workers = workers
+        self.classes = classes or {}
         self.scores: dict[str, Score] = {}
         self._trained: dict[Stage, Trained] = {}
         self._followed: dict[tuple[Stage, str], tuple[str, Fitted]] = {}
@@ -80,7 +87,8 @@ class Pipeline:
         self._train("intraday", history, progress)
 
     def _train(self, stage: Stage, history: History, progress: Progress | None) -> None:
-        _newest(history)
+        whole = self._with_young(history)
+        _newest(history, _helped(whole, self.classes))
         panel = Panel.of(history, days=HISTORY_DAYS)
         digest = data_digest(stage, panel, self.calendar)
         known = self._trained.get(stage)
@@ -97,56 +105,116 @@ class Pipeline:
                 model_files.keep(self.models_dir, known, self.calendar)
         self._trained = {**self._trained, stage: known}
 
+    def record(self, stage: Stage) -> ModelRecord | None:
+        """The models of `stage` as a row of a registry; None where there are none."""
+        known = self._trained.get(stage)
+        return model_files.record(known, self.calendar) if known else None
+
+    def restore(self, record: ModelRecord) -> None:
+        """Forecast with the models of `record` from now on. Raises NotFound where this version cannot read them."""
+        try:
+            _, trained = model_files.unpacked(record.blob)
+        except model_files.UNREADABLE as why:
+            raise NotFound(f"models {record.digest} that this version can read: {why!r}") from why
+        self._trained = {**self._trained, trained.stage: trained}
+
+    def drifted(self, history: History) -> Mapping[str, bool]:
+        """Whether the calibration of each modelled series has, since it learnt, moved so far that it wants a refit."""
+        panel, trained = Panel.of(history, days=_RECENT_DAYS), self._trained
+        found: dict[str, bool] = {}
+        for stage in _STAGES:
+            known = trained.get(stage)
+            for i, name in enumerate(panel.ids):
+                moved = self._fitted(known, panel.select([i]), history.issued_at)
+                if known is not None and moved is not None:
+                    new = moved.tracker.drifted and not known.fitted[name].tracker.drifted
+                    found[name] = found.get(name, False) or new
+        return found
+
+    def naive(self, history: History, grid: TimeGrid) -> Array:
+        """Quantiles (S, L, T) of the seasonal naive over `grid`, the rival of every live score.
+
+        NaN for a series without a value: the naive has nothing to say of it.
+        """
+        panel = Panel.of(history)
+        out = np.full((len(panel.ids), len(LEVELS), grid.n), np.nan)
+        there = np.flatnonzero(panel.end > 0)
+        if len(there):
+            names = [panel.ids[i] for i in there]
+            out[there] = self._naive(history, names, _targets(panel, history, grid), panel.first)
+        return out
+
     def forecast(self, history: History, grid: TimeGrid, scenarios: int) -> Forecast:
         """Quantiles (S, L, T) and `scenarios` joint scenarios of every series in `history` over `grid`.
 
         Raises ValueError for a grid that is not of whole UTC quarters from the issue time on, and DataGap
         where a series never had a value, naming every one, or where no series has one of the last 14 days.
         """
-        age = history.issued_at - (newest := _newest(history))
+        whole = self._with_young(history)
+        age = history.issued_at - (newest := _newest(history, _helped(whole, self.classes)))
         if age > _OLDEST_NEWEST:
             raise DataGap(f"the newest value of any series is from {newest}, {age.days} days before the issue")
         panel = Panel.of(history, days=_RECENT_DAYS)
         target = _targets(panel, history, grid)
         days = self.calendar.days(panel.first, int(target[-1]) + 2)
-        quantiles, modelled = self._modelled(history.issued_at, panel, days, target)
-        missing = np.flatnonzero(~modelled.all(axis=1))
+        trained = self._trained
+        quantiles, modelled = self._modelled(trained, history.issued_at, panel, days, target)
+        missing = np.flatnonzero(~modelled.all(axis=1) & (True if whole is None else whole.end > 0))
         if len(missing):
             naive = self._naive(history, [panel.ids[i] for i in missing], target, panel.first)
             quantiles[missing] = np.where(modelled[missing][:, None, :], quantiles[missing], naive)
+        source = [MODELLED if m.all() else PARTLY if m.any() else NAIVE for m in modelled]
+        for i, made in with_class(whole, quantiles, self.classes, LEVELS).items() if whole is not None else ():
+            source[i] = f"{source[i]}+{CLASS}" if np.isfinite(quantiles[i]).all() else CLASS
+            quantiles[i] = made
         dark = days.elevation_deg[target][None, :] < dark_below_deg(panel, days)[:, None]
         quantiles = np.where(dark[:, None, :], 0.0, quantiles)
         quantiles = np.clip(quantiles, panel.lower[:, None, None], panel.upper[:, None, None])
+        joint = self._scenarios(history, panel, days, quantiles, scenarios)
+        origin = Origin(
+            history.issued_at, grid, scenarios, {s: t.digest for s, t in trained.items()}, _digest(quantiles, joint)
+        )  # fmt: skip
         return Forecast(
-            history.issued_at, grid, panel.ids, LEVELS, quantiles,
-            self._scenarios(history, panel, days, quantiles, scenarios),
-            tuple(MODELLED if m.all() else PARTLY if m.any() else NAIVE for m in modelled),
+            history.issued_at, grid, panel.ids, LEVELS, quantiles, joint, tuple(source), origin,
         )  # fmt: skip
 
-    def _modelled(self, now: datetime, panel: Panel, days: Days, target: Index) -> tuple[Array, Array]:
+    def _with_young(self, history: History) -> Panel | None:
+        """All that is known, where a series with a class is too young to stand alone; None where none is."""
+        known = (history.until_known(name).values for name in self.classes if name in history.series)
+        return Panel.of(history) if any(np.isfinite(v).sum() < GROWN_DAYS * 96 for v in known) else None
+
+    def _modelled(
+        self, trained: Mapping[Stage, Trained], now: datetime, panel: Panel, days: Days, target: Index
+    ) -> tuple[Array, Array]:
         """Calibrated quantiles (S, L, T), NaN without a model, and where there are any (S, T)."""
         out = np.full((len(panel.ids), len(LEVELS), len(target)), np.nan)
         near = target - panel.n < NEAR_QUARTERS
         usable = panel.filled_share(7 * 96) >= _LEAST_FILLED
-        for i in np.flatnonzero(usable) if self._trained else ():
+        for i in np.flatnonzero(usable) if trained else ():
             one = panel.select([int(i)])
-            short, long = (self._fitted(stage, one, days, now) for stage in ("intraday", "day_ahead"))
+            short, long = (self._fitted(trained.get(stage), one, now) for stage in _STAGES)
             asked = cases_of(one, days, np.full(len(target), panel.n), target, 1) if short or long else None
             for fitted, steps in ((short, near), (long, ~near if short else near | ~near)):
                 if asked is not None and fitted is not None and steps.any():
                     out[i][:, steps] = fitted.forecast(asked.rows(steps))
         return out, np.isfinite(out).all(axis=1)
 
-    def _fitted(self, stage: Stage, one: Panel, days: Days, now: datetime) -> Fitted | None:
-        """What the series of `one` learnt for `stage`, its calibration having followed what came since."""
-        known = self._trained.get(stage)
+    def _fitted(self, known: Trained | None, one: Panel, now: datetime) -> Fitted | None:
+        """What the series of `one` learnt, its calibration having followed what came by the last midnight (UTC).
+
+        It is a function of the models and of the days before that midnight, so whoever asks first, at whatever
+        quarter of the day, gets the same bits.
+        """
         learnt = known.fitted.get(one.ids[0]) if known and known.until <= now else None
         if known is None or learnt is None:
             return None
-        key, moment = (stage, one.ids[0]), f"{known.digest} {one.first + one.n // 96 * 96}"
+        midnight = (one.first + one.n) // 96 * 96 - one.first
+        past = one.part(midnight - (_RECENT_DAYS - 1) * 96, midnight)
+        key, moment = (known.stage, one.ids[0]), f"{known.digest} {past.digest()}"
         found = self._followed.get(key)
         if found is None or found[0] != moment:
-            found = (moment, followed(stage, learnt, known.until, one, days))
+            days = self.calendar.days(past.first, past.n)
+            found = (moment, followed(known.stage, learnt, known.until, past, days))
             self._followed[key] = found
         return found[1]
 
@@ -216,18 +284,24 @@ class Pipeline:
         return pipeline
 
 
-def _newest(history: History) -> datetime:
+def _helped(whole: Panel | None, classes: Mapping[str, str]) -> frozenset[str]:
+    """The series that their class can forecast."""
+    return frozenset(whole.ids[i] for i in peers_of(whole, classes)) if whole is not None else frozenset()
+
+
+def _newest(history: History, helped: frozenset[str]) -> datetime:
     """Start of the newest quarter with a known value of any series; the issue time where there are no series.
 
-    Raises DataGap that names every series without one: there is nothing to forecast it from.
+    Raises DataGap that names every series without one, but for those `helped` by their class: there is nothing to
+    forecast it from.
     """
     if not history.series:
         return history.issued_at
     known = {name: history.until_known(name) for name in history.series}
     filled = {name: (s.start, np.flatnonzero(np.isfinite(s.values))) for name, s in known.items()}
-    if empty := [name for name, (_, at) in filled.items() if not len(at)]:
+    if empty := [name for name, (_, at) in filled.items() if not len(at) and name not in helped]:
         raise DataGap(f"no value known at {rfc3339(history.issued_at)} to forecast from: {', '.join(empty)}")
-    return max(start + int(at[-1]) * QUARTER for start, at in filled.values())
+    return max(start + int(at[-1]) * QUARTER for start, at in filled.values() if len(at))
 
 
 def _targets(panel: Panel, history: History, grid: TimeGrid) -> Index:
@@ -237,3 +311,10 @@ def _targets(panel: Panel, history: History, grid: TimeGrid) -> Index:
     if grid.start < history.issued_at:
         raise ValueError(f"the grid starts at {grid.start}, before the issue time {history.issued_at}")
     return np.arange(grid.n, dtype=np.int64) + quarter_of(grid.start) - panel.first
+
+
+def _digest(*arrays: Array) -> str:
+    h = hashlib.blake2b(digest_size=16)
+    for array in arrays:
+        h.update(repr(array.shape).encode() + np.ascontiguousarray(array).tobytes())
+    return h.hexdigest()

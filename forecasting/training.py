@@ -11,13 +11,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Literal
 
 import numpy as np
 
 from forecasting.calendar import Calendar, Days, Index
+from forecasting.codec import shapes
 from forecasting.features import NAMES
 from forecasting.fitted import Bounds, Fitted, Scheme
 from forecasting.gates import GATE_QUARTER, NEAR_QUARTERS, cases_of
@@ -26,7 +27,9 @@ from forecasting.models.linear import linear
 from forecasting.panel import Panel
 from forecasting.rolling import Trials, rolling
 from forecasting.schemes import SEASONAL
+from forecasting.trial import trial_score
 from vpp.domain.forecast import LEVELS
+from vpp.domain.learnt import TrialScore
 
 Stage = Literal["day_ahead", "intraday"]
 Progress = Callable[[int, int], None]
@@ -42,12 +45,13 @@ _TRIALS = Trials(count=1, days=28)
 
 @dataclass(frozen=True)
 class Trained:
-    """What each series learnt for one stage, the digest of what it learnt from, and until when."""
+    """What each series learnt for one stage, the digest of what it learnt from, until when, and how its trial went."""
 
     stage: Stage
     digest: str
     until: datetime
     fitted: Mapping[str, Fitted]
+    trials: Mapping[str, TrialScore] = field(default_factory=dict)
 
 
 def scheme_of(stage: Stage, lower: float, upper: float) -> Scheme:
@@ -62,7 +66,7 @@ def data_digest(stage: Stage, panel: Panel, calendar: Calendar) -> str:
     """A fingerprint of everything that what is learnt for `stage` depends on."""
     place = (calendar.zone, calendar.latitude, calendar.longitude)
     names = tuple(scheme_of(stage, 0.0, 1.0).models)
-    text = repr((stage, place, names, NAMES, MODEL_ROWS, LEVELS, panel.digest()))
+    text = repr((stage, place, names, NAMES, MODEL_ROWS, LEVELS, shapes(), panel.digest()))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -75,8 +79,8 @@ def rows_of(stage: Stage, days: Days, begin: int, end: int) -> tuple[Index, Inde
     return issue[target < end], target[target < end]
 
 
-def train_series(stage: Stage, panel: Panel, days: Days) -> Fitted | None:
-    """What the one series of `panel` teaches; None where it knows too little."""
+def train_series(stage: Stage, panel: Panel, days: Days) -> tuple[Fitted, TrialScore | None] | None:
+    """What the one series of `panel` teaches, and its trial where there was one; None where it knows too little."""
     if panel.n < (FIRST_ISSUE_DAYS + 6) * 96:
         return None
     begin = max(FIRST_ISSUE_DAYS, panel.n // 96 - _LEARNT_DAYS[stage]) * 96
@@ -86,7 +90,8 @@ def train_series(stage: Stage, panel: Panel, days: Days) -> Fitted | None:
     if np.isfinite(cases.learnable(now).y).sum() < _LEAST_ROWS:
         return None
     scheme = scheme_of(stage, float(panel.lower[0]), float(panel.upper[0]))
-    return rolling(cases, [now], scheme, LEVELS, _TRIALS).fitted
+    rolled = rolling(cases, [now], scheme, LEVELS, _TRIALS)
+    return rolled.fitted, trial_score(rolled)
 
 
 def train_stage(
@@ -94,7 +99,7 @@ def train_stage(
 ) -> Trained:  # fmt: skip
     """Fit every series of `panel`, known at `until`, on `workers` threads; `progress(done, of)` after each."""
     days = calendar.days(panel.first, panel.n)
-    made: dict[str, Fitted | None] = {}
+    made: dict[str, tuple[Fitted, TrialScore | None] | None] = {}
     with ThreadPoolExecutor(workers) as pool:
         running = {
             pool.submit(train_series, stage, panel.select([i]), days): name for i, name in enumerate(panel.ids)
@@ -103,5 +108,7 @@ def train_stage(
             made[running[future]] = future.result()
             if progress is not None:
                 progress(done, len(running))
-    fitted = {name: f for name in panel.ids if (f := made[name]) is not None}
-    return Trained(stage, data_digest(stage, panel, calendar), until, fitted)
+    learnt = {name: m for name in panel.ids if (m := made[name]) is not None}
+    trials = {name: trial for name, (_, trial) in learnt.items() if trial is not None}
+    fitted = {name: one for name, (one, _) in learnt.items()}
+    return Trained(stage, data_digest(stage, panel, calendar), until, fitted, trials)

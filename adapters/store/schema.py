@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -22,7 +23,7 @@ from sqlalchemy import (
 
 from adapters.store.types import Money, UtcTime
 
-HEAD = "0001"
+HEAD = "0002"
 
 metadata = MetaData(
     naming_convention={
@@ -270,4 +271,48 @@ alarms = Table(
     Column("acked_by", String(120)),
     Column("acked_at", UtcTime),
     Index(None, "acked_at", "code"),
+)  # fmt: skip
+
+models = Table(
+    "models", metadata,
+    Column("digest", String(80), primary_key=True),
+    Column("stage", String(40), nullable=False),
+    Column("until", UtcTime, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("blob", LargeBinary, nullable=False),
+    Index(None, "stage", "until"),
+)  # fmt: skip
+
+forecasts = Table(
+    "forecasts", metadata,
+    Column("digest", String(80), primary_key=True),
+    Column("issued_at", UtcTime, primary_key=True),
+    Column("start", UtcTime, nullable=False),
+    Column("quarters", Integer, nullable=False),
+    Column("scenarios", Integer, nullable=False),
+    Column("archive_until", UtcTime, nullable=False),
+    Column("models", Text, nullable=False),
+)  # fmt: skip
+
+run_forecasts = Table(
+    "run_forecasts", metadata,
+    Column("run_id", ForeignKey("runs.id"), primary_key=True),
+    Column("digest", String(80), nullable=False),
+    Column("issued_at", UtcTime, nullable=False),
+)  # fmt: skip
+
+forecast_days = Table(
+    "forecast_days", metadata,
+    Column("day", UtcTime, primary_key=True),
+    Column("end", UtcTime, nullable=False),
+    Column("issued_at", UtcTime, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("blob", LargeBinary, nullable=False),
+)  # fmt: skip
+
+forecast_scores = Table(
+    "forecast_scores", metadata,
+    Column("series", String(120), primary_key=True),
+    Column("day", UtcTime, primary_key=True, index=True),
+    Column("body", Text, nullable=False),
 )  # fmt: skip

@@ -8,8 +8,10 @@ from adapters.store.access import Access
 from adapters.store.commands import Commands
 from adapters.store.database import Database
 from adapters.store.events import Events
+from adapters.store.forecasts import Forecasts
 from adapters.store.market import Market
 from adapters.store.meters import Meters
+from adapters.store.models import Models
 from adapters.store.records import Alarms, Jobs, Settings
 from adapters.store.runs import Runs
 
@@ -25,6 +27,8 @@ class Store:
         self.market = Market(database)
         self.events = Events(database)
         self.access = Access(database)
+        self.models = Models(database)
+        self.forecasts = Forecasts(database)
         self.settings = Settings(database)
         self.jobs = Jobs(database)
         self.alarms = Alarms(database)

@@ -20,6 +20,7 @@ OPERATOR_PATHS = [
     ("POST", "/v1/runs"), ("GET", "/v1/schedule"), ("GET", "/v1/overrides"), ("POST", "/v1/overrides"),
     ("DELETE", "/v1/overrides/x"), ("GET", "/v1/alarms"), ("POST", "/v1/alarms/1/ack"), ("GET", "/v1/commands"),
     ("GET", "/v1/positions"), ("GET", "/v1/bids"), ("GET", "/v1/forecasts"), ("GET", "/v1/forecasts/steel"),
+    ("GET", "/v1/forecasts/scores"), ("GET", "/v1/forecasts/models"),
     ("GET", "/v1/assets"), ("GET", "/v1/keys"), ("POST", "/v1/keys"), ("DELETE", "/v1/keys/x"), ("GET", "/v1/events"),
     ("GET", "/v1/events/dr-1"),
 ]  # fmt: skip

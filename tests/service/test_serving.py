@@ -29,6 +29,7 @@ from vpp.domain.time import MINUTE, QUARTER, floor_to
 from vpp.service import live, serving
 from vpp.service.desk import BID, Desk
 from vpp.service.event_clock import EventClock
+from vpp.service.learning import Learning
 from vpp.service.loop import Loop
 from vpp.service.portfolio import LoadedPortfolio, load_portfolio
 from vpp.service.series_book import SeriesBook
@@ -259,10 +260,13 @@ def test_serving_live_runs_the_clock_while_it_serves_and_leaves_simulations_alon
         return started[-1]
 
     served: list[tuple[bool, str, int]] = []
+    asked: list[str] = []
+    monkeypatch.setattr(Learning, "refit", lambda self, now, why: asked.append(why))
     monkeypatch.setattr(live, "start_live", start)
     monkeypatch.setattr(live, "serve_app", lambda app, host, port: served.append((started[0].running, host, port)))
     live.serve_live(DEMO, database, path, settings, "127.0.0.1", 8123)
     assert served == [(True, "127.0.0.1", 8123)]
+    assert asked == ["first"], "a new record has no models to go on with"
     assert not started[0].running
     store = open_store(database)
     store.settings.put(RECORD, {"start": "then"})

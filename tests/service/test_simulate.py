@@ -23,6 +23,7 @@ from vpp.domain.schedule import Schedule
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid
 from vpp.service.outcome import commands
 from vpp.service.portfolio import load_portfolio
+from vpp.service.replay import replay_report
 from vpp.service.settings import Settings
 from vpp.service.simulate import Request, Simulation, plant_directory, prepare, recall, run, state_at
 
@@ -168,6 +169,19 @@ def test_the_meter_knows_thirty_days_and_today(halves: dict[str, Any]) -> None:
     assert system.store.meters.last_start("mp:chambers") == MIDNIGHT
     values = system.book.history(MIDNIGHT + 20 * MINUTE).until_known("load:G3-M").values
     assert np.isfinite(values[-1])
+
+
+@pytest.mark.slow
+def test_the_forecast_of_every_stage_is_made_again_bit_for_bit(
+    halves: dict[str, Any], request_: Request, settings: Settings
+) -> None:
+    """From the record and the portfolio's folder alone, as `vpp forecast --replay` does."""
+    runs = {(r.stage, r.purpose): r.id for r in halves["simulation"].system.store.runs.list(100)}
+    assert len(runs) == 4
+    for run_id in runs.values():
+        told = replay_report(request_.database, request_.portfolio, run_id, settings)
+        assert told["same"], runs
+        assert len(told["series"]["steel"]["quantiles"]) == len(told["levels"])
 
 
 @pytest.mark.slow

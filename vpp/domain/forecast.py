@@ -25,6 +25,8 @@ class Series:
     delay: timedelta = timedelta(minutes=1)
     lower: float = 0.0
     upper: float = np.inf
+    kind: str = ""
+    """Class of what is measured ("pv", "wind", "load"), empty where none is stated."""
 
     def known(self, issued_at: datetime) -> int:
         """How many leading values were known at `issued_at`."""
@@ -56,6 +58,20 @@ class History:
 
 
 @dataclass(frozen=True)
+class Origin:
+    """What makes a forecast again: issue time, quarters, number of scenarios, digests of the models by stage.
+
+    `digest` is that of the quantiles and scenarios that were made.
+    """
+
+    issued_at: datetime
+    grid: TimeGrid
+    scenarios: int
+    models: Mapping[str, str]
+    digest: str
+
+
+@dataclass(frozen=True)
 class Forecast:
     """Quantiles (S, L, T) at `levels` and joint scenarios (K, S, T) of S series over `grid`.
 
@@ -69,6 +85,7 @@ class Forecast:
     quantiles: Array
     scenarios: Array
     source: tuple[str, ...]
+    origin: Origin | None = None
 
     @cached_property
     def index(self) -> dict[str, int]:
@@ -91,5 +108,5 @@ class Forecast:
         """The same forecast as means over another grid inside this one's span."""
         return Forecast(
             self.issued_at, grid, self.series, self.levels,
-            grid.sample(self.grid, self.quantiles), grid.sample(self.grid, self.scenarios), self.source,
+            grid.sample(self.grid, self.quantiles), grid.sample(self.grid, self.scenarios), self.source, self.origin,
         )  # fmt: skip

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Protocol
+from typing import Literal, Protocol
 
 from vpp.domain.command import Outcome, Setpoint, Telemetry
 from vpp.domain.forecast import Forecast, History
 from vpp.domain.forecast_score import SeriesScore
-from vpp.domain.time import TimeGrid
+from vpp.domain.learnt import ModelRecord
+from vpp.domain.time import Array, TimeGrid
+
+LearningStage = Literal["day_ahead", "intraday"]
 
 
 class Forecaster(Protocol):
@@ -34,6 +37,21 @@ class LearningForecaster(Forecaster, Protocol):
 
     def past_forecast(self, now: datetime) -> Forecast | None:
         """The oldest of the forecasts made again that ends after `now`; the caller is that of `track_record`."""
+
+    def trained_until(self, stage: LearningStage) -> datetime | None:
+        """Issue time of the history that `stage` learnt from."""
+
+    def record(self, stage: LearningStage) -> ModelRecord | None:
+        """The models of `stage` as the record keeps them."""
+
+    def restore(self, record: ModelRecord) -> None:
+        """Forecast with the models of `record` from now on. Raises NotFound where it cannot read them."""
+
+    def drifted(self, history: History) -> Mapping[str, bool]:
+        """Whether each modelled series wants a refit."""
+
+    def naive(self, history: History, grid: TimeGrid) -> Array:
+        """Quantiles (S, L, T) of the seasonal naive over `grid`."""
 
 
 class Devices(Protocol):

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 NETWORK, MODEL = "network.yaml", "model"
 SAME_SIZE = 0.01
+PROFILE_CLASSES = {"gen:PV": "pv", "gen:WP": "wind", "load:": "load"}
 
 
 def load_model(
@@ -152,12 +153,23 @@ def open_system(
     pipeline = Pipeline(
         settings.models_dir if models else None,
         zone=loaded.portfolio.zone, latitude=location.latitude, longitude=location.longitude,
+        classes=classes_of(archive),
     )  # fmt: skip
     return System(
         loaded=loaded, store=open_store(database), book=SeriesBook(archive, cut), forecaster=pipeline,
         network=grid.network if grid else None, background=grid.background if grid else None,
         reactive=_reactive(grid, cut), seed=seed,
     )  # fmt: skip
+
+
+def classes_of(archive: Mapping[str, Series]) -> dict[str, str]:
+    """The class of each series: the kind that its portfolio states, or that of a SimBench profile by its name."""
+    found = {}
+    for name, series in archive.items():
+        kind = series.kind or next((k for start, k in PROFILE_CLASSES.items() if name.startswith(start)), "")
+        if kind:
+            found[name] = kind
+    return found
 
 
 def connect_field(system: System, endpoints: Mapping[str, Endpoint], log: Path, redis_url: str | None) -> None:

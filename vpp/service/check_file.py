@@ -9,6 +9,7 @@ from zoneinfo import ZoneInfo
 from vpp.domain.time import rfc3339, utc
 from vpp.service.bootstrap import load_stated, open_system
 from vpp.service.event_file import require_record
+from vpp.service.learning import recall_models
 from vpp.service.plan import Train, check_plan, parse_plan, prepare_day
 from vpp.service.settings import Settings
 
@@ -21,7 +22,8 @@ def check_file(text: str, portfolio: Path, settings: Settings, database: Path | 
     if database is not None:
         require_record(database)
         system = open_system(portfolio, f"sqlite:///{database.resolve()}", settings, issued)
-        system.forecaster.train_day_ahead(system.history(issued), train)
+        if "day_ahead" not in recall_models(system, issued):
+            system.forecaster.train_day_ahead(system.history(issued), train)
         return check_plan(system, issued, plan)
     day = issued.astimezone(ZoneInfo(known.zone)).date() + timedelta(days=1)
     system, expected = prepare_day(portfolio, day, settings, "sqlite://", train)

@@ -258,6 +258,22 @@ def event(
 
 
 @app.command()
+def forecast(
+    replay: Annotated[str, typer.Option("--replay", help="Run whose forecast to make again.")],
+    db: Annotated[Path, typer.Option("--db", help="SQLite file of the record.")],
+    portfolio: PortfolioOption = DEMO,
+    out: JsonOption = "-",
+) -> None:
+    """The forecast that a recorded run used, made again; exit 1 where a bit differs."""
+    from vpp.service.replay import replay_report
+
+    body = replay_report(db, portfolio, replay, _settings())
+    _write(out, body)
+    _console(out).print(f"forecast of run {replay}: {'the same' if body['same'] else 'NOT the same'} bit for bit")
+    raise typer.Exit(0 if body["same"] else 1)
+
+
+@app.command()
 def flexibility(
     bus: Annotated[int, typer.Option("--bus", help="Bus of the network.")],
     at: Annotated[str, typer.Option("--at", help="RFC 3339 time, such as 2016-07-12T17:30:00+02:00.")],

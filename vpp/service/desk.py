@@ -78,7 +78,7 @@ class Desk:
         bids = [self._curve(situation, run, secured, unit) for unit in range(len(situation.positions))]
         for bid in bids:
             self.system.store.market.save_bid(bid)
-        self._record(run, [], BID, now)
+        self._record(run, [], BID, now, situation)
         return bids
 
     def reserve_bid(self, issue: datetime, now: datetime) -> list[Bid]:
@@ -96,7 +96,7 @@ class Desk:
         bids = list(capacity_bids(self.system, situation, kept[0], run.id)) if run.level == "optimal" else []
         for bid in bids:
             self.system.store.market.save_bid(bid)
-        self._record(run, [], CAPACITY, issue)
+        self._record(run, [], CAPACITY, issue, situation)
         return bids
 
     def offered(self, now: datetime) -> list[Bid]:
@@ -159,9 +159,10 @@ class Desk:
         """The plan for the next local day, on the positions that are firm by now."""
         if not self.claim(DAY_AHEAD, now, now):
             return None
-        run = run_stage(gather(self.system, DAY_AHEAD, PLAN, now), _id(), committing(secure), secure=secure)
+        situation = gather(self.system, DAY_AHEAD, PLAN, now)
+        run = run_stage(situation, _id(), committing(secure), secure=secure)
         run = replace(run, released=self.system.loaded.release == "auto")
-        return self._record(run, [], DAY_AHEAD, now)
+        return self._record(run, [], DAY_AHEAD, now, situation)
 
     def intraday(self, now: datetime) -> DispatchRun | None:
         """Roll the plan, and announce what assets with notice will do."""
@@ -171,7 +172,7 @@ class Desk:
         run = run_stage(situation, _id(), committing(rolled=self.rolled))
         run = replace(run, released=self.system.loaded.release == "auto")
         setpoints = self._announce(run.schedule, run.id, now)
-        recorded = self._record(run, setpoints, INTRADAY, now)
+        recorded = self._record(run, setpoints, INTRADAY, now, situation)
         self._say_unkept(situation, run.schedule)
         self.first_roll = False
         return recorded
@@ -213,7 +214,7 @@ class Desk:
         setpoints = continuous(
             run.schedule, self.system.portfolio.assets, available, windows, now, run.id, self.system.epoch
         )
-        return self._record(run, setpoints, REAL_TIME, now)
+        return self._record(run, setpoints, REAL_TIME, now, situation)
 
     def _follow_taps(self, s: Situation, schedule: Schedule) -> None:
         """Where the transformers' controllers are after the minute that begins now."""
@@ -259,8 +260,12 @@ class Desk:
         if self.system.relay is not None:
             self.system.relay.pump(now)
 
-    def _record(self, run: DispatchRun, setpoints: Sequence[Setpoint], cycle: str, now: datetime) -> DispatchRun:
+    def _record(
+        self, run: DispatchRun, setpoints: Sequence[Setpoint], cycle: str, now: datetime, s: Situation
+    ) -> DispatchRun:
         self.system.store.runs.record(run, setpoints)
+        if s.forecast.origin is not None:
+            self.system.store.forecasts.used(run.id, s.forecast.origin, self.system.book.cut)
         self.system.store.runs.finish(cycle, now, run.id, run.level)
         if run.certificate is not None and run.certificate.verdict == "violated" and run.purpose != BID:
             self.system.store.alarms.raise_("violated", f"{run.stage} {run.id}: {_named(run.certificate)}", now)

@@ -20,6 +20,7 @@ from vpp.service.asset_checks import CONFIG
 from vpp.service.bootstrap import connect_field, load_checked, open_system
 from vpp.service.desk import Desk
 from vpp.service.event_clock import EventClock
+from vpp.service.learning import Learning, recall_models
 from vpp.service.loop import Loop
 from vpp.service.portfolio import LoadedPortfolio
 from vpp.service.serving import first_key, serve_app, start_live, wall_clock
@@ -98,7 +99,8 @@ def open_live(portfolio: Path, url: str, devices: Path, log: Path, settings: Set
     system.epoch = system.store.commands.next_epoch(now)
     connect_field(system, endpoints, log, settings.redis_url)
     _warn_of_old_series(system, now)
-    loop = Loop(Desk(system), EventClock(system, ()))
+    recall_models(system, now)
+    loop = Loop(Desk(system), EventClock(system, ()), Learning(system, background=True))
     loop.resume()
     return loop
 
@@ -129,6 +131,8 @@ def serve_live(
     loop, lock = open_live(portfolio, url, devices, log, settings, wall_clock()), threading.RLock()
     system = loop.desk.system
     first_key(system)
+    if loop.learning is not None and system.forecaster.trained_until("day_ahead") is None:
+        loop.learning.refit(wall_clock(), "first")
     scheduler = start_live(loop, lock)
     try:
         serve_app(create_app(system, wall_clock, lock), host, port)

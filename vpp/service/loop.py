@@ -1,7 +1,7 @@
 """The only scheduler: which cycles are due at a moment, in which order, on whatever clock drives it.
 
 Live, APScheduler ticks it every minute; in simulation the same `tick` is called on the simulated clock.
-Order inside a minute: meter, events, capacity, bid, award, day-ahead, intraday, real time, send.
+Order inside a minute: meter, events, learning, capacity, bid, award, day-ahead, intraday, real time, send.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from vpp.domain.time import MINUTE, QUARTER, TimeGrid, floor_to, local_time
 from vpp.service.capacity import awarded_capacity, reserve_issues
 from vpp.service.desk import BID, CAPACITY, Desk
 from vpp.service.event_clock import EventClock
+from vpp.service.learning import Learning
 
 LIMIT_MISSED = 100_000
 
@@ -36,6 +37,7 @@ class Loop:
 
     desk: Desk
     events: EventClock
+    learning: Learning | None = None
     wall_s: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     last: datetime | None = None
 
@@ -46,6 +48,8 @@ class Loop:
         if quarter > before:
             self.desk.meter(min(floor_to(before, QUARTER), quarter - QUARTER), quarter)
         self.events.tick(now)
+        if self.learning is not None:
+            self.learning.tick(before, now)
         for at in reserve_issues(self.desk.system, now):
             if before < at <= now:
                 self.sell_reserve(at, now)
@@ -102,6 +106,8 @@ class Loop:
             self._award(bid, now)
         with self._timed(DAY_AHEAD):
             self.desk.day_ahead(now)
+        if self.learning is not None:
+            self.learning.keep(now)
 
     def _firm(self, bid: Bid, positions: Sequence[Position], now: datetime) -> None:
         """Enter positions that the headroom allows; one that was sold already is refused by name, with an alarm."""

@@ -56,13 +56,18 @@ class Header(Edge):
 
 
 class SeriesFile(Edge):
-    """A series of our own: `file` relative to the portfolio folder, wall time of `zone`, means in MW."""
+    """A series of our own: `file` relative to the portfolio folder, wall time of `zone`, means in MW.
+
+    A site younger than a month is forecast by the series of its `kind` too; with an `upper_mw` as its rated power
+    its file needs no value yet.
+    """
 
     id: Id
     file: str
     zone: str
     unit: Literal["MW"]
     upper_mw: float | None = Field(default=None, gt=0.0)
+    kind: Literal["pv", "wind", "load"] | None = None
 
     _zone = field_validator("zone")(_known_zone)
 

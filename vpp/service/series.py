@@ -79,14 +79,14 @@ def load_series(spec: SeriesFile, path: Path) -> Series:
     if np.isinf(values).any():
         raise InputFaults([Fault(spec.id, "mw", "holds a value that is not finite")])
     start, filled = on_utc_quarters(times, values, spec.zone, spec.id)
-    if not np.isfinite(filled).any():
+    if not np.isfinite(filled).any() and (spec.kind is None or spec.upper_mw is None):
         raise InputFaults([Fault(spec.id, "mw", f"{spec.file} holds gaps only, no value")])
     upper = np.inf if spec.upper_mw is None else spec.upper_mw
     beyond = np.nonzero((filled < 0.0) | (filled > upper))[0]
     if len(beyond):
         moment = start + int(beyond[0]) * timedelta(minutes=15)
         raise InputFaults([Fault(spec.id, "mw", f"{len(beyond)} values outside 0 to {upper:g}, first at {moment}")])
-    return Series(spec.id, start, filled, upper=upper)
+    return Series(spec.id, start, filled, upper=upper, kind=spec.kind or "")
 
 
 def _columns(where: str, names: Sequence[str] | None) -> None:

@@ -28,6 +28,7 @@ from vpp.service.bootstrap import load_checked, open_system
 from vpp.service.capacity import reserve_issues
 from vpp.service.desk import PLAN, Desk
 from vpp.service.event_clock import EventClock
+from vpp.service.learning import Learning, learn, recall_models
 from vpp.service.loop import Loop
 from vpp.service.settings import Settings
 from vpp.service.system import System
@@ -69,8 +70,9 @@ class Simulation:
         return plant_directory(self.request.database)
 
     def train_intraday(self, progress: Callable[[int, int], None]) -> None:
-        """Learn what was known at the start."""
-        self.system.forecaster.train_intraday(self.system.history(self.start), progress)
+        """Learn what was known at the start; a resumed simulation has its models in its record."""
+        if self.system.forecaster.trained_until("intraday") is None:
+            learn(self.system, "intraday", self.system.history(self.start), progress)
 
 
 def plant_directory(database: Path) -> Path:
@@ -106,9 +108,11 @@ def _prepared(request: Request, settings: Settings, progress: Progress, lock: IO
     link = _running(system, request, start, end)
     issued = local_time(request.start - timedelta(days=1), loaded.issue, zone)
     system.epoch = system.store.commands.next_epoch(start)
-    known = system.history(min([issued, *reserve_issues(system, issued)]))
-    system.forecaster.train_day_ahead(known, lambda n, of: progress("day-ahead models", n, of))
-    loop = Loop(Desk(system), EventClock(system, loaded.events))
+    if "day_ahead" not in recall_models(system, end):
+        known = system.history(min([issued, *reserve_issues(system, issued)]))
+        learn(system, "day_ahead", known, lambda n, of: progress("day-ahead models", n, of))
+    learning = Learning(system, background=request.speed is not None, until=end)
+    loop = Loop(Desk(system), EventClock(system, loaded.events), learning)
     loop.resume()
     if resumed := link is not None:
         initial = recall(system)

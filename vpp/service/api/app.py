@@ -14,7 +14,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Match, Route
 
 from vpp.domain.time import rfc3339
-from vpp.service.api import desk, jobs, keys, operations, overrides, runs, session, site, trade
+from vpp.service.api import desk, jobs, keys, operations, overrides, runs, scores, session, site, trade
 from vpp.service.api.context import Api, ApiDep
 from vpp.service.api.problems import Problem, install
 from vpp.service.page import mount_page
@@ -27,7 +27,7 @@ intervals. Every request carries `Authorization: Bearer <key>`; a key has one of
 (only its own site's things), `desk` (the grid desk). Long work answers 202 with a job to poll. Errors are
 `application/problem+json` and list every fault.
 """
-ROUTERS = (session, runs, jobs, overrides, operations, trade, keys, site, desk)
+ROUTERS = (session, runs, jobs, overrides, operations, scores, trade, keys, site, desk)
 
 
 class Health(BaseModel):

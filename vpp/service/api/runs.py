@@ -219,6 +219,8 @@ def run_now(api: Api, stage: str, now: datetime) -> str:
             situation = gather(api.system, stage, purpose, floor_to(now, QUARTER))
             run = replace(run_stage(situation, uuid.uuid4().hex, committing()), released=False)
             api.store.runs.record(run, [])
+            if situation.forecast.origin is not None:
+                api.store.forecasts.used(run.id, situation.forecast.origin, api.system.book.cut)
     finally:
         api.store.runs.finish(f"operator_{stage}", now, run.id if run else None, run.level if run else "failed")
     return run.id
