@@ -5,9 +5,8 @@
 Prints one JSON object as its last line: `objective, bound, gap, lp_bound, rows, cols, build_s, solve_s,
 peak_rss_mb`. `build_s` is from the parsed file to the assembled problem, `solve_s` from there to the plan, the
 hand-over to the solver included; rows and columns are those handed over, identical units counted, or with
-`--singly` each by itself. Where the gap is not closed at once, two threads work on it. With `--lp` only the
-relaxation is solved: `objective` and `gap` are null. The plan is re-priced and checked unit by unit by
-`benchmarks/uc_check.py`: one that it refuses ends the run with status 1.
+`--singly` each by itself. With `--lp` only the relaxation is solved: `objective` and `gap` are null. The plan is
+re-priced and checked unit by unit by `benchmarks/uc_check.py`: one that it refuses ends the run with status 1.
 """
 
 from __future__ import annotations
@@ -23,9 +22,8 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import pglib, uc_check, uc_problem
-from dispatch.solvers.certificate import certified_bound
 from dispatch.solvers.highs_door import Living
-from dispatch.solvers.mip_search import search
+from dispatch.solvers.mip_search import certified_bound, search
 from vpp.domain.errors import NotSolved
 
 AGREE = 1e-6
@@ -55,7 +53,7 @@ def main() -> int:
         figures["bound"] = certified_bound(case.problem, relaxed.row_duals)
         solved, faults = time.perf_counter(), []
     else:
-        found = search(case.problem, given.time_limit, given.gap, lambda: uc_problem.sums(case))
+        found = search(case.problem, given.time_limit, given.gap)
         solved = time.perf_counter()
         plan = uc_problem.solution(case, found.x)
         faults = _verdict(given.instance, plan, found.objective)

@@ -22,12 +22,9 @@ from dispatch.assets._bands import Positions
 from dispatch.assets._thermal_classes import Classes, classes, disaggregate
 from dispatch.block import INF, Block, Columns, Rows, eye
 from dispatch.problem import Problem, assemble
-from dispatch.solvers.sum_branching import Sums
 from vpp.domain.time import Array
 
 RENEWABLE = "renewable"
-SPANS = (1, 4, 8, 12, 24, 48)
-SIZES = 10
 
 
 @dataclass(frozen=True)
@@ -66,32 +63,6 @@ def build(instance: pglib.Instance, *, counted: bool = True) -> Case:
     )
     problem = assemble(grid, (*ids, RENEWABLE), (thermal, renewable), extra)
     return Case(instance, fleet.names, found, model, problem)
-
-
-def sums(case: Case) -> Sums:
-    """How many units are on, start and stop in spans of hours, of each kind and of all above some sizes; each class on.
-
-    A class is of another's kind where limits of output, ramps and minimum times agree, whatever they cost.
-    """
-    model, units = case.model, case.classes.units
-    shape, machines = units.shape, units.machines
-    alike = np.concatenate([shape.low, shape.high, machines.up, machines.down, shape.ramp_up[:, :1]], axis=1)
-    kind = np.unique(alike, axis=0, return_inverse=True)[1].ravel()
-    groups = [np.flatnonzero(kind == k) for k in range(kind.max() + 1)]
-    sizes = np.unique(shape.high)
-    for mw in sizes[:: -(-sizes.size // SIZES)]:
-        groups.append(np.flatnonzero(shape.high[:, 0] >= mw))
-    found = [model.on[c, t : t + 1] for c in range(kind.size) for t in range(model.on.shape[1])]
-    family = [0] * len(found)
-    for group in {tuple(g): g for g in groups if g.size > 1}.values():
-        for at, spans in ((model.on, (1,)), (model.start, SPANS), (model.stop, SPANS)):
-            sums = [at[group, t : t + w].ravel() for w in spans for t in range(0, at.shape[1] - w + 1, max(w // 2, 1))]
-            family += [family[-1] + 1] * len(sums)
-            found += sums
-    rows = np.repeat(np.arange(len(found)), [f.size for f in found])
-    columns = np.concatenate(found)
-    matrix = sp.csr_array((np.ones(rows.size), (rows, columns)), shape=(len(found), case.problem.columns))
-    return Sums(matrix, np.array(family))
 
 
 def _sum_of(on: Positions, mw: Array, columns: int) -> sp.csr_array:

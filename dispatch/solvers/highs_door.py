@@ -14,7 +14,7 @@ Q. Huangfu, J. A. J. Hall, Parallelizing the dual revised simplex method, Math. 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -24,10 +24,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from dispatch.block import Block, Rows
-from dispatch.problem import Infeasible, Ints, Problem, check_solution, with_block, with_rows
-from dispatch.solvers.certificate import with_rows_below
+from dispatch.problem import Infeasible, Ints, Problem, check_solution, groups, with_block, with_rows
 from dispatch.solvers.raw import Raw
-from dispatch.solvers.settled import settled_columns
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
@@ -41,15 +39,9 @@ DOUBTED: Final = (
 )
 FEASIBLE: Final = 2
 NEAR_STEPS: Final = 3
+INTEGRAL: Final = 1e-6
 HEURISTIC_EFFORT: Final = 0.05
 SMALLEST_GAP: Final = 1e-6
-DEVEX: Final = 1
-ITERATIONS: Final = 2**31 - 1
-CUTS_ONLY: Final = {
-    "presolve": "off", "mip_allow_restart": False, "mip_detect_symmetry": False, "mip_heuristic_effort": 0.0,
-    "mip_max_nodes": 1, "mip_rel_gap": 0.0, "mip_heuristic_run_rins": False, "mip_heuristic_run_rens": False,
-    "mip_heuristic_run_root_reduced_cost": False, "mip_heuristic_run_feasibility_jump": False,
-}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -183,7 +175,7 @@ class Living:
         What stays free is within `steps` of a fractional value, or differs from the incumbent `start`.
         The plan is feasible for the whole problem; its `bound` is -inf. Raises Infeasible or NotSolved.
         """
-        settled = settled_columns(self.problem, relaxed, steps)
+        settled = _settled(self.problem, relaxed, steps)
         if start is not None:
             settled = settled[np.abs(start[settled] - relaxed[settled]) < 0.5]
         values = np.round(relaxed[settled])
@@ -211,108 +203,6 @@ class Living:
         _offer(highs, self.problem, start)
         highs.setOptionValue("mip_rel_gap", rel_gap)
         return _integral(highs, self.problem, deadline_s)
-
-
-@dataclass(frozen=True)
-class NodeBasis:
-    """A basis of HiGHS, and the rows it has."""
-
-    held: Any
-    rows: int
-
-    def grown(self, rows: int) -> NodeBasis:
-        """The basis with further rows, which are basic."""
-        if self.rows == rows:
-            return self
-        wider = highspy.HighsBasis()
-        wider.col_status = self.held.col_status
-        wider.row_status = [*self.held.row_status, *[highspy.HighsBasisStatus.kBasic] * (rows - self.rows)]
-        wider.valid = True
-        return NodeBasis(wider, rows)
-
-
-@dataclass(frozen=True)
-class Solved:
-    """A relaxation's value, inf where it has no solution below the cutoff; x and duals where it is optimal."""
-
-    value: float
-    x: Array
-    row_duals: Array | None
-    basis: NodeBasis
-
-
-class Nodes:
-    """The relaxation of a problem that is solved again and again with other rows below its own."""
-
-    def __init__(self, problem: Problem, deadline_s: float) -> None:
-        self._rows = problem.rows
-        self._lp = _loaded(problem, integral=False)
-        _run(self._lp, deadline_s)
-        self._lp.setOptionValue("presolve", "off")
-        self._lp.setOptionValue("simplex_dual_edge_weight_strategy", DEVEX)
-        self.basis = NodeBasis(self._lp.getBasis(), self._rows)
-
-    def solve(
-        self, rows: sp.csr_array, lower: Array, upper: Array, basis: NodeBasis, deadline_s: float,
-        cutoff: float, iterations: int | None = None,
-    ) -> Solved | None:  # fmt: skip
-        """The relaxation with these rows, from `basis`; None where time ends before it has an answer.
-
-        After `iterations` of the simplex method its value is what it has reached, and there are no duals.
-        """
-        lp, extra = self._lp, self._lp.getNumRow() - self._rows
-        if extra:
-            _done(lp.deleteRows(extra, np.arange(self._rows, self._rows + extra, dtype=np.int32)))
-        starts, indices = rows.indptr[:-1].astype(np.int32), rows.indices.astype(np.int32)
-        _done(lp.addRows(rows.shape[0], lower, upper, rows.nnz, starts, indices, rows.data))
-        _done(lp.setBasis(basis.grown(self._rows + rows.shape[0]).held))
-        lp.setOptionValue("objective_bound", cutoff)
-        lp.setOptionValue("simplex_iteration_limit", ITERATIONS if iterations is None else iterations)
-        if deadline_s <= 0.0:
-            return None
-        status = _once(lp, deadline_s)
-        found = NodeBasis(lp.getBasis(), self._rows + rows.shape[0])
-        value, solution = float(lp.getInfo().objective_function_value), lp.getSolution()
-        if status in (highspy.HighsModelStatus.kInfeasible, highspy.HighsModelStatus.kObjectiveBound):
-            return Solved(np.inf, np.empty(0), None, found)
-        if status == highspy.HighsModelStatus.kOptimal:
-            return Solved(value, np.array(solution.col_value), np.array(solution.row_dual), found)
-        reached = status == highspy.HighsModelStatus.kIterationLimit
-        return Solved(value, np.empty(0), None, found) if reached else None
-
-
-def with_root_cuts(
-    problem: Problem, deadline_s: float, stopped: Callable[[], bool] = lambda: False
-) -> tuple[Problem, float]:
-    """The problem with the cuts of HiGHS's root, and the cost of the best solution that it came upon, or inf.
-
-    The cuts leave every solution that costs less than that. The work ends early once `stopped`.
-    """
-    highs = _loaded(problem, integral=True)
-    for option, value in CUTS_ONLY.items():
-        highs.setOptionValue(option, value)
-    grown = [problem]
-
-    def keep(event: Any) -> None:
-        grown.append(_below(problem, event.data_out))
-
-    def end(event: Any) -> None:
-        if len(grown) > 1 or stopped():
-            event.interrupt()
-
-    highs.cbMipGetCutPool += keep
-    highs.cbMipInterrupt += end
-    _once(highs, deadline_s)
-    info = highs.getInfo()
-    return grown[-1], float(info.objective_function_value) if info.primal_solution_status == FEASIBLE else np.inf
-
-
-def _below(problem: Problem, pool: Any) -> Problem:
-    """The problem with the rows of a cut pool."""
-    count = pool.cutpool_num_cut
-    parts = pool.cutpool_value, pool.cutpool_index, np.append(pool.cutpool_start, len(pool.cutpool_index))[: count + 1]
-    cuts = sp.csr_array(tuple(np.array(part) for part in parts), shape=(count, problem.columns))
-    return with_rows_below(problem, cuts, np.array(pool.cutpool_lower), np.array(pool.cutpool_upper))
 
 
 def solve_alone(
@@ -347,6 +237,20 @@ def _integral(highs: Any, problem: Problem, deadline_s: float) -> Raw:
     check_solution(problem, x, integral=True)
     objective, bound = float(info.objective_function_value), float(info.mip_dual_bound)
     return Raw(x, None, objective, min(bound, objective), "time_limit" if late else "optimal")
+
+
+def _settled(problem: Problem, relaxed: Array, steps: int) -> NDArray[np.int32]:
+    """Integer columns whose relaxed values are integral from `steps` before to `steps` after."""
+    settled = [np.empty(0, dtype=np.int64)]
+    for block, first in zip(problem.blocks, problem.column_start, strict=True):
+        for group, start in groups(block, first):
+            if group.integer:
+                value = relaxed[start : start + group.size].reshape(group.shape)
+                open_ = np.abs(value - np.round(value)) > INTEGRAL
+                width = np.ones(2 * steps + 1)
+                near = np.array([np.convolve(row, width, mode="full")[steps:-steps] > 0.5 for row in open_])
+                settled.append(start + np.flatnonzero(~near))
+    return np.concatenate(settled).astype(np.int32)
 
 
 def _loaded(problem: Problem, *, integral: bool) -> Any:

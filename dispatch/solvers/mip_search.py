@@ -7,9 +7,7 @@
        held at their bound, the rest is solved from the best plan so far
     4. the whole problem, from the best plan, with little effort on further plans: what is missing is the bound
 
-and it ends as soon as the gap is closed. Where sums of near-identical machines are given, a second thread works
-on the bound from step 3 on, with the root's cuts and a tree on the sums (`sum_branching`); step 4 is then windows
-around that relaxation and work on the same tree. Steps 2 and 3 are neighbourhoods of the relaxation (E. Danna,
+and it ends as soon as the gap is closed. Steps 2 and 3 are neighbourhoods of the relaxation (E. Danna,
 E. Rothberg and C. Le Pape, "Exploring relaxation induced neighborhoods to improve MIP solutions", Math. Prog.
 102, 2005). It works on any `Problem`. The bound is the best of the relaxation's, the whole problem's, and
 step 3's: a plan outside a window of reduced costs costs more than the relaxation by the window's width, so the
@@ -18,19 +16,15 @@ lesser of that and the window's own bound holds for every plan.
 
 from __future__ import annotations
 
-import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
 from dispatch.problem import Problem
-from dispatch.solvers.certificate import certified_bound
-from dispatch.solvers.highs_door import HEURISTIC_EFFORT, Living, with_root_cuts
+from dispatch.solvers.highs_door import HEURISTIC_EFFORT, Living
 from dispatch.solvers.raw import Raw
-from dispatch.solvers.sum_branching import Sums, SumTree
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
@@ -38,7 +32,6 @@ WINDOWS: Final = (1, 3, 8)
 NEAR_SHARE: Final = 0.15
 HELD_SHARE: Final = 0.25
 HELD_COST: Final = 1e-4
-NEARER_SHARE: Final = 0.2
 FINER: Final = 0.3
 PROVING_EFFORT: Final = 0.01
 
@@ -86,26 +79,34 @@ class _Search:
             self.best = found
 
 
-def search(problem: Problem, deadline_s: float, rel_gap: float, sums: Callable[[], Sums] | None = None) -> Found:
-    """The best plan found within `deadline_s`, no longer than `rel_gap` needs. Raises Infeasible or NotSolved.
-
-    With `sums` a second thread works on the bound while the first looks for plans, and both together after.
-    """
+def search(problem: Problem, deadline_s: float, rel_gap: float) -> Found:
+    """The best plan found within `deadline_s`, no longer than `rel_gap` needs. Raises Infeasible or NotSolved."""
     ends = time.perf_counter() + deadline_s
     living = Living(problem)
     relaxed = living.solve_lp(deadline_s)
     bound = min(relaxed.objective, certified_bound(problem, relaxed.row_duals))
     known = _Search(living, relaxed, bound, ends, rel_gap)
-    _near(known)
-    if not known.done and sums is not None:
-        _by_sums(known, sums())
-    for step in (_held, _whole):
-        if not known.done and (sums is None or step is _whole):
+    for step in (_near, _held, _whole):
+        if not known.done:
             step(known)
     if known.best is None:
         raise NotSolved("late: the time limit passed without a solution")
     best = known.best
     return Found(best.x, best.objective, min(known.bound, best.objective), relaxed.objective)
+
+
+def certified_bound(problem: Problem, row_duals: Array | None) -> float:
+    """A lower bound on the relaxation from any duals (rows,): the Lagrangian's minimum over the columns' bounds.
+
+    Duals of the wrong sign count as 0; a reduced cost that an infinite bound would exploit gives -inf.
+    """
+    y = np.zeros(problem.rows) if row_duals is None else np.asarray(row_duals, dtype=float)
+    y = np.where((y > 0.0) & np.isneginf(problem.row_lower) | (y < 0.0) & np.isposinf(problem.row_upper), 0.0, y)
+    at = np.where(y > 0.0, problem.row_lower, problem.row_upper)
+    reduced = problem.cost - problem.matrix.T @ y
+    end = np.where(reduced > 0.0, problem.lower, problem.upper)
+    used, held = reduced != 0.0, y != 0.0
+    return problem.offset + float(y[held] @ at[held]) + float(reduced[used] @ end[used])
 
 
 def _near(known: _Search) -> None:
@@ -149,69 +150,6 @@ def _whole(known: _Search) -> None:
         return
     known.keep(found)
     known.bound = max(known.bound, found.bound)
-
-
-def _by_sums(known: _Search, sums: Sums) -> None:
-    """Step 3 beside the cuts and the tree on sums, windows around the tree's relaxation, then both on the tree."""
-    bounding = _Bounding(known, sums)
-    thread = threading.Thread(target=bounding.run)
-    thread.start()
-    try:
-        _held(known)
-        bounding.tell()
-        tree = bounding.tree
-        if not known.done and tree is not None and known.best is not None:
-            _nearer(known, tree)
-            bounding.tell()
-            tree.work()
-    finally:
-        bounding.stop()
-        thread.join()
-    bounding.tell()
-
-
-def _nearer(known: _Search, tree: SumTree) -> None:
-    """Plans near the tree's relaxation, from the best one."""
-    if tree.x is None:
-        return
-    try:
-        seconds = NEARER_SHARE * known.left_s
-        known.keep(known.living.solve_near(tree.x, seconds, FINER * known.rel_gap, WINDOWS[1], known.start))
-    except NotSolved:
-        return
-
-
-class _Bounding:
-    """What the second thread does: the cuts of the root, then the tree on sums, until it is stopped."""
-
-    def __init__(self, known: _Search, sums: Sums) -> None:
-        self._known, self._sums = known, sums
-        self._stopped = False
-        self.tree: SumTree | None = None
-
-    def run(self) -> None:
-        known = self._known
-        try:
-            cut, cost = with_root_cuts(known.living.problem, known.left_s, lambda: self._stopped)
-            if not self._stopped:
-                self.tree = SumTree(cut, self._sums, cost, known.ends, known.rel_gap)
-                self.tell()
-                self.tree.work()
-        except NotSolved:
-            return
-
-    def tell(self) -> None:
-        """The tree what the best plan costs, and the search what the tree's bound is."""
-        known, tree = self._known, self.tree
-        if tree is None or known.best is None:
-            return
-        tree.cutoff = min(tree.cutoff, known.best.objective)
-        known.bound = max(known.bound, tree.bound)
-
-    def stop(self) -> None:
-        self._stopped = True
-        if self.tree is not None:
-            self.tree.stop()
 
 
 def _gap(objective: float, bound: float) -> float:

@@ -15,9 +15,8 @@ from pydantic import ValidationError
 from benchmarks import pglib, uc_check, uc_problem
 from dispatch.block import Block
 from dispatch.problem import Problem, assemble
-from dispatch.solvers.certificate import certified_bound
 from dispatch.solvers.highs_door import Living
-from dispatch.solvers.mip_search import search
+from dispatch.solvers.mip_search import certified_bound, search
 from tests.dispatch.random_fleet import price_block
 from tests.dispatch.uc_cases import literal_optimum, random_case
 
