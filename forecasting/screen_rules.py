@@ -20,6 +20,7 @@ BOUND_SLACK = 0.05
 ANOMALY_SCALES = 8.0
 SHIFT_SCALES = 2.0
 SHIFT_DAYS = 3
+ONE_SIDED_SHARE = 0.9
 NIGHT_SHARE = 0.02
 STRAY_SHARE = 0.02
 SLIPS = ((1000.0, 1, 3), (4.0, 3, 5))
@@ -108,7 +109,8 @@ def _windows(size: Array, length: int) -> tuple[Array, Array, Array]:
     level = np.quantile(view, _SHARES, axis=1).T
     back = np.arange(length, MEMORY_DAYS + 1) * (PER_DAY // _STRIDE)
     at = np.arange(len(view))[:, None] - back
-    past = np.where(((at >= 0) & (at[:, LEAST_DAYS - 1 : LEAST_DAYS] >= 0))[..., None], level[at], np.nan)
+    enough = (at >= 0) & (at[:, LEAST_DAYS - 1 : LEAST_DAYS] >= 0)
+    past = np.where(enough[..., None], level[np.maximum(at, 0)], np.nan)
     low = np.fmin.reduce(past, axis=1, initial=np.inf)
     high = np.fmax.reduce(past, axis=1, initial=-np.inf)
     return level, low, high
@@ -184,7 +186,9 @@ def _shifts(past: Past) -> list[Finding]:
     for end in range(length, len(score) + 1, 4):
         window = score[end - length : end]
         there = window[np.isfinite(window)]
-        low, middle, high = np.quantile(there, (0.05, 0.5, 0.95)) if len(there) >= length // 2 else (0.0, 0.0, 0.0)
+        if len(there) < length // 2 or max((there > 0).mean(), (there < 0).mean()) < ONE_SIDED_SHARE:
+            continue
+        low, middle, high = np.quantile(there, (0.05, 0.5, 0.95))
         if (low > 0 and middle > SHIFT_SCALES) or (high < 0 and middle < -SHIFT_SCALES):
             hit[end - length : end] = True
     return [replace(f, found=f.start + length) for f in spans(past.name, "level_shift", hit, past.first)]

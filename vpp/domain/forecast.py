@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from functools import cached_property
 
@@ -17,7 +17,10 @@ LEVELS: tuple[float, ...] = (0.05, 0.10, 0.25, 0.40, 0.50, 0.60, 0.75, 0.90, 0.9
 
 @dataclass(frozen=True)
 class Series:
-    """Quarter-hour means from `start`; a gap is NaN. The value of an interval is known `delay` after its end."""
+    """Quarter-hour means from `start`; a gap is NaN. The value of an interval is known `delay` after its end.
+
+    `screen` makes gaps of faults in what is known at an issue time, where the series comes from a meter.
+    """
 
     id: str
     start: datetime
@@ -27,6 +30,7 @@ class Series:
     upper: float = np.inf
     kind: str = ""
     """Class of what is measured ("pv", "wind", "load"), empty where none is stated."""
+    screen: Callable[[Series], Series] | None = None
 
     def known(self, issued_at: datetime) -> int:
         """How many leading values were known at `issued_at`."""
@@ -42,9 +46,10 @@ class History:
     series: Mapping[str, Series]
 
     def until_known(self, series_id: str) -> Series:
-        """The series cut to what was known at `issued_at`."""
+        """The series cut to what was known at `issued_at`, and screened by that alone."""
         s = self.series[series_id]
-        return Series(s.id, s.start, s.values[: s.known(self.issued_at)], s.delay, s.lower, s.upper)
+        cut = replace(s, values=s.values[: s.known(self.issued_at)], screen=None)
+        return cut if s.screen is None else s.screen(cut)
 
     def window(self, series_id: str, start: datetime, end: datetime) -> Array:
         """Values of [start, end), NaN before the series begins. Raises LookAhead past `issued_at`."""

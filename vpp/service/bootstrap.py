@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adapters.store import open_store
+from forecasting.calendar import Calendar
 from forecasting.pipeline import Pipeline
 from grid_models.model import GridModel, load_grid
 from grid_models.spec import NetworkSpec
@@ -19,6 +20,7 @@ from vpp.domain.forecast import Series
 from vpp.domain.portfolio import Outage, Portfolio
 from vpp.domain.time import QUARTER, Array, TimeGrid
 from vpp.service.asset_checks import CONFIG
+from vpp.service.data_screen import DataScreen
 from vpp.service.portfolio import LoadedPortfolio, load_portfolio, read_portfolio
 from vpp.service.references import check_against_elements, check_against_network, check_against_series
 from vpp.service.series_book import SeriesBook
@@ -145,11 +147,12 @@ def open_system(
 ) -> System:
     """A service whose series end at `cut`, where live metering begins. `models` False keeps models in memory."""
     loaded, grid = load_checked(directory, settings.cache_dir)
-    archive: dict[str, Series] = dict(loaded.series)
+    location = loaded.location
+    screen = DataScreen(Calendar(loaded.portfolio.zone, location.latitude, location.longitude))
+    archive: dict[str, Series] = screen.of(loaded.series)
     if grid is not None:
         archive |= grid.series
         grid.network.warm_up()
-    location = loaded.location
     pipeline = Pipeline(
         settings.models_dir if models else None,
         zone=loaded.portfolio.zone, latitude=location.latitude, longitude=location.longitude,
@@ -158,7 +161,7 @@ def open_system(
     return System(
         loaded=loaded, store=open_store(database), book=SeriesBook(archive, cut), forecaster=pipeline,
         network=grid.network if grid else None, background=grid.background if grid else None,
-        reactive=_reactive(grid, cut), seed=seed,
+        reactive=_reactive(grid, cut), seed=seed, screen=screen,
     )  # fmt: skip
 
 

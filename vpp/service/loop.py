@@ -47,6 +47,7 @@ class Loop:
         quarter = floor_to(now, QUARTER)
         if quarter > before:
             self.desk.meter(min(floor_to(before, QUARTER), quarter - QUARTER), quarter)
+            self.desk.system.name_faults(quarter)
         self.events.tick(now)
         if self.learning is not None:
             self.learning.tick(before, now)

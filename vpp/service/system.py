@@ -18,6 +18,7 @@ from vpp.domain.portfolio import AssetState, Portfolio
 from vpp.domain.ports import Devices, LearningForecaster
 from vpp.domain.stage import Stage
 from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to
+from vpp.service.data_screen import DataScreen
 from vpp.service.market_config import MarketConfig
 from vpp.service.portfolio import LoadedPortfolio
 from vpp.service.series_book import SeriesBook
@@ -57,6 +58,7 @@ class System:
     truth: TruthSource | None = None
     epoch: int = 0
     seed: int = 1
+    screen: DataScreen | None = None
     last_forecast: Forecast | None = field(default=None)
     _ratio: tuple[datetime, Array] | None = field(default=None)
 
@@ -103,6 +105,11 @@ class System:
 
     def history(self, now: datetime) -> History:
         return self.book.history(now)
+
+    def name_faults(self, now: datetime) -> None:
+        """An alarm for each series and kind of fault that the data known at `now` newly shows."""
+        for code, message in self.screen.news(self.history(now)) if self.screen is not None else ():
+            self.store.alarms.raise_(code, message, now)
 
     def grid_side(self, now: datetime) -> GridSide | None:
         """The network with Q/P as the last four weeks showed it, renewed once a day."""
