@@ -15,7 +15,7 @@ from threading import Lock
 
 import numpy as np
 
-from forecasting.calendar import PER_DAY, Calendar, Index, moment_of, quarter_of
+from forecasting.calendar import PER_DAY, Calendar, moment_of, quarter_of
 from forecasting.meter_rows import Finding
 from forecasting.panel import Panel
 from forecasting.screen import NAMED_ONLY, screened
@@ -28,7 +28,6 @@ LEARNT_DAYS = HISTORY_DAYS + MEMORY_DAYS
 RECENT_DAYS = MEMORY_DAYS + 8
 KEPT = 16
 CODE_LENGTH = 80
-Verdict = tuple[Index, tuple[Finding, ...]]
 
 
 class DataScreen:
@@ -37,7 +36,7 @@ class DataScreen:
     def __init__(self, calendar: Calendar) -> None:
         self._calendar = calendar
         self._told = set[tuple[str, str, int, bool]]()
-        self._kept: dict[str, dict[bytes, Verdict]] = defaultdict(dict)
+        self._kept: dict[str, dict[bytes, tuple[Finding, ...]]] = defaultdict(dict)
         self._lock = Lock()
 
     def of(self, series: Mapping[str, Series]) -> dict[str, Series]:
@@ -47,12 +46,11 @@ class DataScreen:
     def __call__(self, known: Series) -> Series:
         """`known` with every quarter that the screen marks as a gap."""
         values = known.values.copy()
-        values[self._of(known)[0]] = np.nan
+        first = quarter_of(known.start)
+        for f in self.findings(known):
+            if f.kind not in NAMED_ONLY:
+                values[f.start - first : f.end - first] = np.nan
         return replace(known, values=values)
-
-    def findings(self, known: Series) -> tuple[Finding, ...]:
-        """What is wrong with `known`, in the order of time; gaps of the data itself among it."""
-        return self._of(known)[1]
 
     def news(self, history: History) -> list[tuple[str, str]]:
         """Code and message for each series and kind with a fault that began or ended since the last call."""
@@ -71,20 +69,18 @@ class DataScreen:
                 self._told |= states
         return told
 
-    def _of(self, known: Series) -> Verdict:
-        """Marked columns of `known` and what was found."""
+    def findings(self, known: Series) -> tuple[Finding, ...]:
+        """What is wrong with `known`, in the order of time; gaps of the data itself among it."""
         n, first = len(known.values), quarter_of(known.start)
         midnight = max(0, (first + n) // PER_DAY * PER_DAY - first)
-        days, found_days = self._verdict(known, midnight - LEARNT_DAYS * PER_DAY, midnight)
-        if midnight == n:
-            return days, found_days
-        today, found = self._verdict(known, midnight - RECENT_DAYS * PER_DAY, n)
-        named = {(f.start, f.kind): f for f in found_days}
-        named |= {(f.start, f.kind): f for f in found if f.end > first + midnight}
-        return np.union1d(days, today), tuple(sorted(named.values()))
+        named = {(f.start, f.kind): f for f in self._found(known, midnight - LEARNT_DAYS * PER_DAY, midnight)}
+        if midnight < n:
+            today = self._found(known, midnight - RECENT_DAYS * PER_DAY, n)
+            named |= {(f.start, f.kind): f for f in today if f.end > first + midnight}
+        return tuple(sorted(named.values()))
 
-    def _verdict(self, known: Series, begin: int, end: int) -> Verdict:
-        """As `_of` from columns `begin` to `end` alone; the newest of each series are kept."""
+    def _found(self, known: Series, begin: int, end: int) -> tuple[Finding, ...]:
+        """What columns `begin` to `end` show by themselves; the newest verdicts of each series are kept."""
         begin = max(0, begin)
         values = known.values[begin:end]
         key = hashlib.blake2b(f"{begin} ".encode() + values.tobytes(), digest_size=16).digest()
@@ -99,16 +95,15 @@ class DataScreen:
                 del kept[next(iter(kept))]
         return verdict
 
-    def _judged(self, known: Series, begin: int, values: Array) -> Verdict:
+    def _judged(self, known: Series, begin: int, values: Array) -> tuple[Finding, ...]:
         n, first = len(values), quarter_of(known.start) + begin
         if not np.isfinite(values).any():
-            return np.zeros(0, dtype=np.int64), ()
+            return ()
         panel = Panel(
             (known.id,), first, values[None], np.array([n]), np.zeros(1, dtype=np.int64), np.array([known.lower]),
             np.array([known.upper]),
         )  # fmt: skip
-        out, found = screened(panel, self._calendar.days(first, -(-n // PER_DAY) * PER_DAY))
-        return begin + np.flatnonzero(np.isnan(out.values[0])), found
+        return screened(panel, self._calendar.days(first, -(-n // PER_DAY) * PER_DAY))[1]
 
 
 def _message(series: str, kind: str, found: list[Finding]) -> str:
