@@ -180,14 +180,22 @@ def _anomalies(past: Past) -> list[Finding]:
     return spans(past.name, "anomaly", np.abs(_score(past)) > ANOMALY_SCALES, past.first)
 
 
+def _counts(mask: Mask, length: int) -> Index:
+    """True columns among the `length` before each of N + 1 ends; before the first `length` among fewer."""
+    total = np.concatenate([[0], np.cumsum(mask)])
+    counts: Index = total - np.concatenate([np.zeros(length, dtype=np.int64), total])[: len(total)]
+    return counts
+
+
 def _shifts(past: Past) -> list[Finding]:
     score, length = _score(past), SHIFT_DAYS * PER_DAY
     hit = np.zeros(len(score), dtype=bool)
-    for end in range(length, len(score) + 1, 4):
+    ends = np.arange(length, len(score) + 1, 4)
+    known, above, below = (_counts(m, length)[ends] for m in (np.isfinite(score), score > 0, score < 0))
+    one_sided = np.maximum(above, below) >= ONE_SIDED_SHARE * known
+    for end in ends[one_sided & (known >= length // 2)]:
         window = score[end - length : end]
         there = window[np.isfinite(window)]
-        if len(there) < length // 2 or max((there > 0).mean(), (there < 0).mean()) < ONE_SIDED_SHARE:
-            continue
         low, middle, high = np.quantile(there, (0.05, 0.5, 0.95))
         if (low > 0 and middle > SHIFT_SCALES) or (high < 0 and middle < -SHIFT_SCALES):
             hit[end - length : end] = True

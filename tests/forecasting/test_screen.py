@@ -126,6 +126,15 @@ def test_a_screen_at_an_issue_time_knows_nothing_later_and_is_not_taken_back() -
     assert "frozen" not in [f.kind for f in screen(values[: stuck.found - 1])[1] if f.start == stuck.start]
 
 
+@pytest.mark.parametrize("days", [1, 8, 9, 11, 20])
+def test_a_short_series_is_screened_by_what_it_has(days: int) -> None:
+    values = steel()[: days * 96].copy()
+    values[-4:-2] = -0.3
+    out, found = screen(values)
+    assert [(f.start, f.end) for f in found if f.kind == "out_of_bounds"] == [(days * 96 - 4, days * 96 - 2)]
+    assert np.isfinite(out).mean() > 0.9
+
+
 def test_rows_with_gaps_duplicates_and_conflicts() -> None:
     made = placed("m", np.array([10, 11, 11, 13, 14, 14]), np.array([1.0, 2.0, 2.0, 4.0, 5.0, 6.0]))
     np.testing.assert_array_equal(made.values, [1.0, 2.0, np.nan, 4.0, np.nan])
