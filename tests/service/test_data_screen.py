@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -11,6 +12,8 @@ import pandas as pd
 import pytest
 
 from forecasting.calendar import Calendar
+from forecasting.panel import Panel
+from forecasting.pipeline import Pipeline
 from tests.service.conftest import DEMO, ISSUED, Make
 from tests.service.test_loop import Listed
 from vpp.domain.command import MeterRow
@@ -75,6 +78,24 @@ def test_what_comes_after_an_issue_time_has_no_part_in_what_is_masked(hours: int
     np.testing.assert_array_equal(known(whole, now), known(shifted, now))
     later = History(now, whole.history(now + timedelta(days=3)).series)
     np.testing.assert_array_equal(known(whole, now), later.until_known("steel").values)
+
+
+def test_what_is_learnt_and_forecast_is_as_without_the_faulty_values_and_without_the_future() -> None:
+    given = planted(steel())
+    at, n = (FAULT - given.start) // QUARTER, given.known(ISSUED)
+    gaps, moved = given.values.copy(), given.values.copy()
+    gaps[at : at + LENGTH] = np.nan
+    moved[n:] += 300.0
+    grid = TimeGrid.uniform(ISSUED, QUARTER, 96)
+    made = []
+    for values in (given.values, gaps, moved):
+        past = screened_book(replace(given, values=values)).history(ISSUED)
+        made.append((Panel.of(past).values, Pipeline().forecast(past, grid, 5).quantiles))
+    for panel, quantiles in made[1:]:
+        np.testing.assert_array_equal(panel, made[0][0])
+        np.testing.assert_array_equal(quantiles, made[0][1])
+    raw = Pipeline().forecast(History(ISSUED, {"steel": given}), grid, 5).quantiles
+    assert np.abs(raw - made[0][1]).max() > 0.05
 
 
 def test_a_metered_value_is_screened_in_the_quarter_after_it() -> None:
