@@ -13,6 +13,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
 import json
+import re
 import sys
 from datetime import date
 from pathlib import Path
@@ -36,7 +37,7 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--from", dest="first", type=date.fromisoformat, help="first day of the targets")
     parser.add_argument("--to", dest="last", type=date.fromisoformat, help="last day of the targets")
     parser.add_argument("--horizon", choices=["day-ahead", "intraday"])
-    parser.add_argument("--tasks", help="tasks of GEFCom2014, as 4-9 or 5", default=None)
+    parser.add_argument("--tasks", type=task_numbers, help="tasks of GEFCom2014, as 4-9 or 5", default=None)
     given = parser.parse_args(arguments)
     rolling = (given.first, given.last, given.horizon)
     if given.set in ROLLING and (None in rolling or given.tasks is not None):
@@ -51,9 +52,12 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
 
 
 def task_numbers(text: str) -> list[int]:
-    """4..9 of "4-9", 5 of "5"."""
-    first, _, last = text.partition("-")
-    return list(range(int(first), int(last or first) + 1))
+    """4..9 of "4-9", 5 of "5". Raises ArgumentTypeError for anything else."""
+    found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
+    first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+    if not found or last < first:
+        raise argparse.ArgumentTypeError(f"{text!r} is no task like 5 and no range like 4-9")
+    return list(range(first, last + 1))
 
 
 def main(given: argparse.Namespace) -> dict[str, Any]:
@@ -61,9 +65,12 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
     if given.set in ROLLING:
         made = rolling_set.run(ROLLING[given.set], given.data, given.first, given.last, given.horizon)
     else:
-        made = run_tasks(TASKS[given.set], given.data, task_numbers(given.tasks))
+        made = run_tasks(TASKS[given.set], given.data, given.tasks)
     return {"set": given.set, **made}
 
 
 if __name__ == "__main__":
-    print(json.dumps(main(parsed())))
+    try:
+        print(json.dumps(main(parsed()), allow_nan=False))
+    except FileNotFoundError as missing:
+        sys.exit(f"not there: {missing.filename}")

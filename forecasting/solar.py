@@ -3,7 +3,7 @@
 The clear-sky irradiance over a target, by the Haurwitz model (Journal of Meteorology 2, 1945, p. 154; Reno, Hansen
 and Stein, SAND2012-2389) as pvlib has it, G = 1098 cos z exp(-0.059 / cos z) W/m2 at zenith z; the clear-sky index,
 power over what clear sky would give, of the last hour and the last day; and what each makes of the target. A target
-is dark where neither it nor its neighbours in time produced on any of the last seven known days.
+is dark where neither it nor its neighbours in time produced on any known one of the last nine days.
 """
 
 from __future__ import annotations

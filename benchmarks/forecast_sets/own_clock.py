@@ -6,6 +6,7 @@ the longitude moved by the clock's offset so that the sun stands right.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
@@ -13,6 +14,7 @@ from datetime import date
 import numpy as np
 
 from forecasting.calendar import Calendar, Days, Index
+from forecasting.meter_rows import placed
 from forecasting.panel import Panel
 from vpp.domain.time import Array
 
@@ -31,12 +33,17 @@ def own_clock(
     *, lower: float = 0.0, upper: float = np.inf, latitude: float = 50.0, longitude: float = 10.0,
     offset_h: float = 0.0, holidays: Callable[[int], frozenset[date]] = lambda year: frozenset(),
 ) -> OwnClock:  # fmt: skip
-    """`values` (N,) of intervals that begin at `start` (N,) datetime64 and last `step` quarters; gaps become NaN."""
+    """`values` (N,) of intervals that begin at `start` (N,) datetime64 and last `step` quarters.
+
+    A gap is NaN, and so is an interval that is told twice with two values; faults are named on standard error.
+    """
     quarter: Index = start.astype("M8[s]").astype(np.int64) // 900
-    first, n = int(quarter.min()), int(quarter.max() - quarter.min()) + step
-    axis = np.full(n, np.nan)
-    for k in range(step):
-        axis[quarter - first + k] = values
+    each = (quarter[:, None] + np.arange(step)).ravel()
+    rows = placed(name, each, np.repeat(values, step))
+    for fault in rows.findings:
+        begin, end = (np.datetime64(q * 900, "s") for q in (fault.start, fault.end))
+        print(f"{name}: {fault.kind} from {begin} to {end}", file=sys.stderr)
+    first, axis, n = rows.first, rows.values, len(rows.values)
     bounds = (np.array([lower]), np.array([upper]))
     panel = Panel((name,), first, axis[None], np.array([n]), np.array([0]), *bounds)
     calendar = Calendar("UTC", latitude, longitude - 15.0 * offset_h, holidays)

@@ -6,6 +6,7 @@ are the nine of the service; refits come with every month; targets lie in [from,
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from vpp.domain.forecast import LEVELS
 from vpp.domain.time import Array
 
 DAY = 1440
+FULL_DAYS = 82
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class Scored:
     """What came and what was said of all scored rows of a run."""
 
     y: Array
-    month: Index
+    day: Index
     calibrated: Array
     raw: Array
     climatology: Array
@@ -53,7 +55,11 @@ def run(chosen: RollingSet, data: Path, first: date, last: date, horizon: Horizo
     begin, end = (int(np.datetime64(d, "m").astype(np.int64)) for d in (first, last))
     parts = {}
     for name, cases in chosen.cases(data, horizon).items():
-        rolled = rolling(cases, monthly(begin - DAY, end), chosen.scheme(horizon), LEVELS)
+        refits = [m for m in monthly(begin - DAY, end) if len(cases.learnable(m))]
+        if not refits:
+            print(f"{name}: left out, nothing is known of it by {last}", file=sys.stderr)
+            continue
+        rolled = rolling(cases, refits, chosen.scheme(horizon), LEVELS)
         rows = scored_rows(rolled, begin, end + DAY)
         if len(rows.y):
             parts[name] = rows
@@ -78,9 +84,8 @@ def scored_rows(rolled: Rolled, begin: int, end: int) -> Scored:
     """Rows with a value whose targets start in [begin, end)."""
     c = rolled.cases
     at = np.flatnonzero((c.target >= begin) & (c.target < end) & np.isfinite(c.y) & np.isfinite(rolled.raw).all(axis=0))
-    month = c.target[at].astype("M8[m]").astype("M8[M]").astype(np.int64)
     q = [f[:, at] for f in (rolled.calibrated, rolled.raw, rolled.single["climatology"], rolled.single["persistence"])]
-    return Scored(c.y[at], month, *q)
+    return Scored(c.y[at], c.target[at] // DAY, *q)
 
 
 def scores(s: Scored) -> dict[str, Any]:
@@ -104,11 +109,12 @@ def mean_pinball(quantiles: Array, y: Array) -> float:
 
 
 def by_quarter(s: Scored) -> dict[str, dict[str, float]]:
-    """Coverage in per cent of each calendar quarter whose three months were all scored."""
+    """Coverage in per cent of each calendar quarter that was scored on nine tenths of its days or more."""
     out = {}
-    for quarter in np.unique(s.month // 3):
-        rows = s.month // 3 == quarter
-        if len(np.unique(s.month[rows])) == 3:
+    month = s.day.astype("M8[D]").astype("M8[M]").astype(np.int64)
+    for quarter in np.unique(month // 3):
+        rows = month // 3 == quarter
+        if len(np.unique(s.day[rows])) >= FULL_DAYS:
             rows &= s.calibrated[-1] > s.calibrated[0]
             hits = covered(s.calibrated[:, rows], s.y[rows], LEVELS)
             name = f"{1970 + quarter // 4}-Q{quarter % 4 + 1}"

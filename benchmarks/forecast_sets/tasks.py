@@ -42,7 +42,7 @@ class TaskSet:
 def run_tasks(chosen: TaskSet, data: Path, tasks: Sequence[int]) -> dict[str, Any]:
     """Answer every task and score all."""
     before = time.perf_counter()
-    answers = {k: chosen.answer(data, k) for k in tasks}
+    answers = {k: _answered(chosen, data, k) for k in tasks}
     score = {k: float(np.nanmean(pinball_by_level(a.percentiles, a.y, PERCENTILES))) for k, a in answers.items()}
     return {
         "pinball": {str(k): round(v, 5) for k, v in score.items()},
@@ -50,6 +50,17 @@ def run_tasks(chosen: TaskSet, data: Path, tasks: Sequence[int]) -> dict[str, An
         "rating": rating(data, chosen, score), "coverage": coverage(list(answers.values())),
         "wall_s": round(time.perf_counter() - before, 2),
     }  # fmt: skip
+
+
+def _answered(chosen: TaskSet, data: Path, task: int) -> Answer:
+    """One answer. Raises SystemExit that names a task whose data are not there."""
+    try:
+        answer = chosen.answer(data, task)
+    except (KeyError, ValueError, OSError) as why:
+        raise SystemExit(f"task {task} of {chosen.track} cannot be answered: {why}") from why
+    if not np.isfinite(answer.y).any():
+        raise SystemExit(f"task {task} of {chosen.track} has no values to score")
+    return answer
 
 
 def rating(data: Path, chosen: TaskSet, score: dict[int, float]) -> float | None:

@@ -15,10 +15,10 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.forecast_sets.tasks import PERCENTILES, Answer, TaskSet
+from forecasting.calendar import Index
 from forecasting.cases import Cases, joined
 from forecasting.features_wind import (
     OFFSETS_H,
-    REACH_H,
     WindAround,
     farm_columns,
     field_columns,
@@ -39,12 +39,15 @@ def wind_cases(data: Path) -> Cases:
     table = pd.read_parquet(data / "gefcom2014/wind.parquet")
     hours = pd.date_range(table["ts"].min(), table["ts"].max(), freq="h")
     wide = table.pivot(index="ts", columns="zone").reindex(hours)
-    around = WindAround(
-        *(np.stack([_around(wide[f"{c}{height}"].to_numpy(float)) for height in (10, 100)], axis=-1) for c in "uv")
-    )  # fmt: skip
     end = hours.to_numpy().astype("M8[m]")
     target = end.astype(np.int64) - HOUR
     issue = (end - np.timedelta64(HOUR, "m")).astype("M8[M]").astype("M8[m]").astype(np.int64)
+    around = WindAround(
+        *(
+            np.stack([_around(wide[f"{c}{height}"].to_numpy(float), issue) for height in (10, 100)], axis=-1)
+            for c in "uv"
+        )
+    )  # fmt: skip
     power: Array = np.asarray(wide["power_pu"], dtype=np.float64)
     shared, farms = [hour_columns(target), field_columns(around)], power.shape[1]
     parts = []
@@ -56,11 +59,13 @@ def wind_cases(data: Path) -> Cases:
     return joined(parts)
 
 
-def _around(values: Array) -> Array:
-    """Values (N, S) at every offset about every hour: (N, O, S), NaN beyond the file."""
-    edge = np.full((REACH_H, values.shape[1]), np.nan)
-    padded = np.concatenate([edge, values, edge])
-    return np.stack([padded[REACH_H + k : REACH_H + k + len(values)] for k in OFFSETS_H], axis=1)
+def _around(values: Array, issue: Index) -> Array:
+    """Values (N, S) at every offset about every hour: (N, O, S), NaN beyond the file and beyond the weather given at
+    the hour's `issue` (N,), which ends with its month."""
+    at = np.arange(len(values))[:, None] + np.asarray(OFFSETS_H)[None, :]
+    inside = np.clip(at, 0, len(values) - 1)
+    given = (at == inside) & (issue[inside] <= issue[:, None])
+    return np.where(given[:, :, None], values[inside], np.nan)
 
 
 def answer(data: Path, task: int) -> Answer:

@@ -10,11 +10,12 @@ import pytest
 from forecasting.calendar import Calendar, Days
 from forecasting.cases import Cases
 from forecasting.features import Extra
+from forecasting.fitted import Bounds
 from forecasting.gates import Horizon, asked, cases_of
 from forecasting.losses import covered, pinball_by_level
 from forecasting.panel import Panel
 from forecasting.rolling import Rolled, Trials, rolling
-from forecasting.schemes import NAIVE, automatic
+from forecasting.schemes import NAIVE, SEASONAL, automatic
 from forecasting.solar import solar_features
 from tests.forecasting.made import walk
 from vpp.domain.errors import LookAhead
@@ -97,14 +98,50 @@ def test_shifting_the_future_changes_no_forecast_before_it(horizon: Horizon) -> 
     assert not np.array_equal(a.calibrated[:, ~before], b.calibrated[:, ~before], equal_nan=True)
 
 
-def test_features_of_the_sun_know_nothing_of_the_future() -> None:
-    panel, days = quarters(np.abs(made("plant")))
+def test_outcomes_after_a_refit_choose_no_blend() -> None:
+    values, spoilt = made("plant"), made("plant")
+    cut = FIRST + 40
+    spoilt[cut:] = -1e4
+    moment = (96 * 16000 + cut) * 15
+    few = replace(automatic("day-ahead"), models=SEASONAL)
+    a, b = (rolling(hourly_cases(v, "day-ahead"), [moment], few, LEVELS, SHORT) for v in (values, spoilt))
+    now = a.cases.issue == moment
+    assert now.sum() == 24
+    np.testing.assert_array_equal(a.fitted.blend.weights, b.fitted.blend.weights)
+    np.testing.assert_array_equal(a.calibrated[:, now], b.calibrated[:, now])
+
+
+def test_an_hourly_value_is_known_when_its_hour_is_over() -> None:
+    cases = hourly_cases(made("noise"), "intraday")
+    assert (cases.known == cases.target + 60).all()
+
+
+def sunny(rng: np.random.Generator) -> Array:
+    """A station that produces in quarters 30 to 69 of every day."""
+    of_day = np.arange(N) % 96
+    return np.where((of_day >= 30) & (of_day < 70), rng.uniform(0.1, 1.0, N), 0.0)
+
+
+@pytest.mark.parametrize("future", [np.nan, 1e4])
+def test_features_of_the_sun_know_nothing_of_the_future(future: float) -> None:
+    panel, days = quarters(sunny(np.random.default_rng(2)))
     spoilt = panel.values.copy()
-    spoilt[:, 96 * 50 + 40 :] = np.nan
-    dark = replace(panel, values=spoilt)
+    spoilt[:, 96 * 50 + 40 :] = future
     issue, target = np.full(96, 96 * 50 + 40), 96 * 51 + np.arange(96)
-    one, other = (cases_of(p, days, issue, target, 1, [solar_features]) for p in (panel, dark))
+    one, other = (
+        cases_of(p, days, issue, target, 1, [solar_features]) for p in (panel, replace(panel, values=spoilt))
+    )
     np.testing.assert_array_equal(one.x, other.x)
+
+
+def test_dark_is_where_neither_a_quarter_nor_its_neighbours_produced() -> None:
+    panel, days = quarters(sunny(np.random.default_rng(3)))
+    cases = cases_of(panel, days, np.full(96, 96 * 50 + 40), 96 * 51 + np.arange(96), 1, [solar_features])
+    dark = np.flatnonzero(cases.column("dark") > 0)
+    assert dark.tolist() == [*range(29), *range(71, 96)]
+    kept = Bounds(0.0, 1.0, "dark")(cases, np.full((3, 96), 5.0))
+    assert (kept[:, dark] == 0.0).all()
+    assert kept.sum() == 3 * (96 - len(dark))
 
 
 def test_a_planted_leak_is_caught() -> None:
