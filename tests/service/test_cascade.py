@@ -251,10 +251,11 @@ def test_where_even_the_default_violates_the_least_violation_is_released(
 
 def test_an_alarm_is_raised_for_a_violated_run(make: Make, short: Situation, good: DispatchRun) -> None:
     system = make(NOON)
-    run = run_stage(overloaded(replace(short, last=good.schedule), 7.0), "x", refuse)
+    situation = overloaded(replace(short, last=good.schedule), 7.0)
+    run = run_stage(situation, "x", refuse)
     desk = Desk(system)
     assert desk.claim("intraday", NOON, NOON)
-    desk._record(run, [], "intraday", NOON)
+    desk._record(run, [], "intraday", NOON, situation)
     alarms = system.store.alarms.list()
     assert [a.code for a in alarms] == ["violated"]
     assert run.certificate is not None
