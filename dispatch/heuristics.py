@@ -21,8 +21,10 @@ Res. 139 (2005), for plans from prices.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -31,12 +33,14 @@ import scipy.sparse as sp
 
 from dispatch.parts import Part, alone, is_integral, reduced_cost
 from dispatch.problem import Problem, groups
-from dispatch.solvers.highs_door import solve_alone
+from dispatch.solvers.highs_door import Living, solve_alone
 from dispatch.solvers.raw import Raw
 from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
 LEAST_S, SEVERAL = 0.02, 4.0
+WAVE = 4
+WORKERS = min(WAVE, os.cpu_count() or 1)
 ROUNDING_GAP = 0.05
 OWN_PRICES = 0.1
 SWEEPS, STEP = 2, 0.25
@@ -142,29 +146,43 @@ def _prices(raw: Raw) -> Array:
 
 
 def answers_of(
-    problem: Problem, asked: Sequence[Part], prices: Array, deadline_s: float, abs_gap: float, known: Array | None,
-    *, presolve: bool = True,
+    problem: Problem, asked: Sequence[Part], prices: Array, deadline_s: float, abs_gap: float, known: Array | None
 ) -> Iterator[tuple[Part, Problem, Raw | None]]:  # fmt: skip
     """Each part, small ones first, its problem at `prices`, and its answer, None where none was found in time.
 
     Effort grows fast with size, so the gap is shared by the cube of the number of integers; what a part
-    leaves of its share the larger ones may use.
+    leaves of its share those after its wave may use. A wave is asked on all cores.
     """
     began, reduced, allowed = time.perf_counter(), reduced_cost(problem, prices), abs_gap
     order = sorted(asked, key=lambda p: int(problem.integer[p.columns].sum()))
     weight = np.array([float(problem.integer[p.columns].sum()) ** 3 for p in order])
-    for number, part in enumerate(order):
-        rest = len(order) - number
-        left = _share(deadline_s - (time.perf_counter() - began), rest)
-        own = alone(problem, part, reduced, prices)
-        try:
-            share = allowed * weight[number] / weight[number:].sum()
-            answer = solve_alone(own, left, abs_gap=share, start=_of(part, known), presolve=presolve)
-        except NotSolved:
-            yield part, own, None
-        else:
-            allowed = max(0.0, allowed - (answer.objective - answer.bound))
-            yield part, own, answer
+
+    def answer(number: int, own: Problem, share: float) -> Raw | None:
+        left = _share(deadline_s - (time.perf_counter() - began), len(order) - number)
+        with suppress(NotSolved):
+            return solve_alone(own, left, abs_gap=share, start=_of(order[number], known))
+        return None
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for first in range(0, len(order), WAVE):
+            wave = range(first, min(first + WAVE, len(order)))
+            owns = [alone(problem, order[k], reduced, prices) for k in wave]
+            shares = allowed * weight[wave] / weight[first:].sum()
+            answers = list(pool.map(answer, wave, owns, shares))
+            allowed = max(0.0, allowed - sum(a.objective - a.bound for a in answers if a is not None))
+            yield from zip([order[k] for k in wave], owns, answers, strict=True)
+
+
+def relaxed_bounds(owns: Sequence[Problem], deadline_s: float) -> Array:
+    """(parts,) optima of the relaxations of parts alone, -inf where one is late."""
+
+    def optimum(own: Problem) -> float:
+        with suppress(NotSolved):
+            return Living(own).solve_lp(deadline_s).objective
+        return -np.inf
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        return np.array(list(pool.map(optimum, owns)))
 
 
 def guided_rounding(
@@ -177,15 +195,20 @@ def guided_rounding(
     began, x = time.perf_counter(), relaxed.copy()
     asked = [p for p in parts if not is_integral(problem, p, relaxed)]
     distance = np.where(problem.integer, 1.0 - 2.0 * np.clip(relaxed, 0.0, 1.0), 0.0)
-    for number, part in enumerate(asked):
+
+    def nearest(number: int, part: Part) -> Array:
         left = _share(deadline_s - (time.perf_counter() - began), len(asked) - number)
         own = replace(alone(problem, part, problem.cost, np.zeros(problem.rows)), cost=distance[part.columns])
         try:
-            x[part.columns] = solve_alone(own, left, rel_gap=ROUNDING_GAP, start=_of(part, known)).x
+            return solve_alone(own, left, rel_gap=ROUNDING_GAP, start=_of(part, known)).x
         except NotSolved:
             if known is None:
                 raise
-            x[part.columns] = known[part.columns]
+            return known[part.columns]
+
+    with ThreadPoolExecutor(WORKERS) as pool:
+        for part, found in zip(asked, pool.map(nearest, range(len(asked)), asked), strict=True):
+            x[part.columns] = found
     return x
 
 

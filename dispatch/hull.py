@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import scipy.sparse as sp
 
-from dispatch.heuristics import answers_of
+from dispatch.heuristics import answers_of, relaxed_bounds
 from dispatch.parts import Part, alone, reduced_cost
 from dispatch.problem import Problem
 from dispatch.solvers.highs_door import BASIC, LOWER, Basis, Living
@@ -35,7 +35,8 @@ from vpp.domain.errors import NotSolved
 from vpp.domain.time import Array
 
 ROUNDS, MET = 12, 1e-6
-WIDTH, HALF, SPENT_SPARE = 0.1, 0.5, 0.5
+WIDTH, HALF, SPENT_SPARE = 0.1, 0.5, 0.8
+LEFT_RELAXED = 0.5
 LEAST_WIDTH_EUR_PER_MW = 0.1
 INF = float("inf")
 
@@ -58,7 +59,7 @@ def hull_bound(
     """The bound sought from `prices` (rows,) on until it is `needed`; `known` (columns,) is a feasible plan, `basis`
     that of its LP.
 
-    The parts' answers may miss `abs_gap` in sum, in money, or half of what the mixture's optimum has to spare.
+    The parts' answers may miss `abs_gap` in sum, in money, or a share of what the mixture's optimum has to spare.
     What does not come in time leaves the bound lower.
     """
     began = time.perf_counter()
@@ -143,15 +144,26 @@ class _Master:
         return raw.objective, prices, raw.row_duals[self.rows.size :]
 
     def answer(self, prices: Array, weight: Array, abs_gap: float, deadline_s: float) -> float:
-        """What the parts' answers to `prices` add to the mixture's optimum; they join it. Raises NotSolved."""
-        reduced, known = reduced_cost(self.problem, prices), self.known.copy()
-        for part, schedules in zip(self.parts, self.schedules, strict=True):
-            cost = alone(self.problem, part, reduced, prices).cost
-            known[part.columns] = min(schedules, key=lambda v: float(cost @ v))
-        gain, found, number = -float(weight.sum()), [], {id(p): k for k, p in enumerate(self.parts)}
-        for part, _, answer in answers_of(
-            self.problem, self.parts, prices, deadline_s, abs_gap, known, presolve=False
-        ):  # fmt: skip
+        """What the parts' answers to `prices` add to the mixture's optimum; they join it. Raises NotSolved.
+
+        A part whose own relaxation is near its cheapest known schedule is bounded by it and gives no answer, as long
+        as all these miss no more than a share of `abs_gap`.
+        """
+        began, reduced, known = time.perf_counter(), reduced_cost(self.problem, prices), self.known.copy()
+        owns, least = [alone(self.problem, part, reduced, prices) for part in self.parts], []
+        for part, own, schedules in zip(self.parts, owns, self.schedules, strict=True):
+            costs = [float(own.cost @ v) for v in schedules]
+            known[part.columns] = schedules[int(np.argmin(costs))]
+            least.append(min(costs))
+        relaxed = relaxed_bounds(owns, deadline_s)
+        missed = np.array(least) - relaxed
+        order = np.argsort(missed, kind="stable")
+        near = order[np.cumsum(missed[order]) <= LEFT_RELAXED * abs_gap]
+        gain = float(relaxed[near].sum() - weight.sum())
+        number = {id(p): k for k, p in enumerate(self.parts)}
+        asked, found = [self.parts[k] for k in sorted(set(range(len(self.parts))) - set(near.tolist()))], []
+        left_s, rest = deadline_s - (time.perf_counter() - began), abs_gap - float(missed[near].sum())
+        for part, _, answer in answers_of(self.problem, asked, prices, left_s, rest, known):
             if answer is None:
                 raise NotSolved("late: a part gave no answer")
             gain += answer.bound
@@ -182,6 +194,8 @@ class _Master:
         return np.concatenate([self.centre + self.width, self.width - self.centre])
 
     def _add(self, found: Sequence[tuple[int, Array]]) -> None:
+        if not found:
+            return
         columns, cost = [], []
         for k, x in found:
             one = np.zeros(len(self.parts))
