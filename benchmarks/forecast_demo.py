@@ -2,13 +2,15 @@
 
 `python benchmarks/forecast_demo.py` trains on what was known at 10:00 local on `--first`, forecasts each of
 `--days` days from there, out of sample, and prints one JSON object as its last line. Pinball is divided by the
-mean of its series before it is averaged over series; `skill` is 1 - model / naive, averaged over series.
+mean of its series before it is averaged over series; `skill` is 1 - model / naive, averaged over series. `scenarios`
+are scored as `benchmarks/demo_scenarios.py` says.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, timedelta
@@ -18,12 +20,17 @@ from typing import Any
 
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.demo_scenarios import scored
 from forecasting.backtest import BANDS, Score
 from forecasting.pipeline import Pipeline
 from grid_models.model import load_grid
 from grid_models.spec import NetworkSpec
 from vpp.domain.forecast import History, Series
 from vpp.domain.time import QUARTER, TimeGrid, local_time
+from vpp.service.bootstrap import weights_of
+from vpp.service.portfolio import load_portfolio
 from vpp.service.portfolio_files import SeriesFile
 from vpp.service.series import load_series
 
@@ -85,7 +92,8 @@ def run(first: date, days: int) -> dict[str, Any]:
     """Train once, time, and score."""
     series = demo_series()
     issues: Sequence[datetime] = [local_time(first + timedelta(days=d), wall_time(10), ZONE) for d in range(days)]
-    pipeline, past, now = Pipeline(), History(issues[0], series), History(issues[-1] + timedelta(days=2), series)
+    pipeline = Pipeline(weight=weights_of(load_portfolio(ROOT / "config/demo").portfolio))
+    past, now = History(issues[0], series), History(issues[-1] + timedelta(days=2), series)
     times: dict[str, float] = {}
     times |= timed_training("day_ahead", lambda: pipeline.train_day_ahead(past))
     times["forecast_152_steps_s"] = timed_forecast(pipeline, series, issues[0], 152)
@@ -97,6 +105,7 @@ def run(first: date, days: int) -> dict[str, Any]:
         "series": len(series), "first_issue": issues[0].isoformat(), "days": days, "times": times,
         "day_ahead": day_ahead,
         "intraday": summary(pipeline.score(now, intraday, steps=24)),
+        "scenarios": scored(pipeline, series, issues),
     }  # fmt: skip
 
 

@@ -22,13 +22,14 @@ from forecasting.models.grouped import GroupedQuantiles
 from forecasting.models.hourly_lasso import Design, HourlyLasso, Regression
 from forecasting.models.linear import Linear
 from forecasting.models.persistence import Persistence
+from forecasting.past_scores import PastScores
 from vpp.domain.time import Array
 
 KNOWN: Mapping[str, type] = {
     c.__name__: c
     for c in (
-        Blend, Boosting, Climatology, Condition, Design, GroupedQuantiles, HourlyLasso, Linear, Persistence, Regression,
-        Tracker,
+        Blend, Boosting, Climatology, Condition, Design, GroupedQuantiles, HourlyLasso, Linear, PastScores, Persistence,
+        Regression, Tracker,
     )
 }  # fmt: skip
 

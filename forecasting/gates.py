@@ -20,6 +20,8 @@ Horizon = Literal["day-ahead", "intraday"]
 GATE_QUARTER = 40
 INTRADAY_QUARTERS = 16
 NEAR_QUARTERS = 24
+NEXT_DAY_QUARTERS = PER_DAY - GATE_QUARTER
+"""From the gate to the day that is sold there, where the clocks do not change."""
 
 
 def asked(horizon: Horizon, days: Days, n: int, step: int) -> tuple[Index, Index]:

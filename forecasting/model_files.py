@@ -21,6 +21,7 @@ from forecasting.calendar import Calendar
 from forecasting.codec import decoded, encoded
 from forecasting.features import NAMES
 from forecasting.fitted import Fitted
+from forecasting.past_scores import PastScores
 from forecasting.training import Stage, Trained, scheme_of
 from vpp.domain.forecast import LEVELS
 from vpp.domain.learnt import ModelRecord, TrialScore
@@ -55,6 +56,7 @@ class Card(BaseModel):
     features: tuple[str, ...]
     series: tuple[Bound, ...]
     trials: dict[str, TrialScore] = {}
+    sum_offset: tuple[float, ...]
 
 
 def packed(trained: Trained, calendar: Calendar) -> bytes:
@@ -63,13 +65,15 @@ def packed(trained: Trained, calendar: Calendar) -> bytes:
         stage=trained.stage, digest=trained.digest, until=trained.until, zone=calendar.zone,
         latitude=calendar.latitude, longitude=calendar.longitude, levels=LEVELS, features=NAMES,
         series=tuple(_bound(name, fitted) for name, fitted in trained.fitted.items()), trials=dict(trained.trials),
+        sum_offset=trained.sum_offset,
     )  # fmt: skip
     whole = io.BytesIO()
     with ZipFile(whole, "w") as archive:
         _add(archive, "card.json", card.model_dump_json(indent=2))
-        for i, fitted in enumerate(trained.fitted.values()):
+        for i, (name, fitted) in enumerate(trained.fitted.items()):
             arrays: list[Array] = []
-            parts = (fitted.models, fitted.blend, fitted.condition, fitted.tracker)
+            errors = (trained.errors[name],) if name in trained.errors else ()
+            parts = (fitted.models, fitted.blend, fitted.condition, fitted.tracker, errors)
             _add(archive, f"{i}.json", json.dumps([encoded(p, arrays) for p in parts]))
             beside = io.BytesIO()
             np.savez(beside, *arrays)
@@ -81,8 +85,9 @@ def unpacked(blob: bytes) -> tuple[Card, Trained]:
     """What `packed` made. Raises BadZipFile, ValidationError or KeyError."""
     with ZipFile(io.BytesIO(blob)) as archive:
         card = Card.model_validate_json(archive.read("card.json"))
-        made = {bound.id: _fitted(card.stage, bound, archive, i) for i, bound in enumerate(card.series)}
-    return card, Trained(card.stage, card.digest, card.until, made, card.trials)
+        made = {bound.id: _learnt(card.stage, bound, archive, i) for i, bound in enumerate(card.series)}
+    fitted, errors = {name: f for name, (f, _) in made.items()}, {name: e[0] for name, (_, e) in made.items() if e}
+    return card, Trained(card.stage, card.digest, card.until, fitted, card.trials, errors, card.sum_offset)
 
 
 def record(trained: Trained, calendar: Calendar) -> ModelRecord:
@@ -115,13 +120,13 @@ def _bound(name: str, fitted: Fitted) -> Bound:
     return Bound(id=name, lower=lower if np.isfinite(lower) else None, upper=upper if np.isfinite(upper) else None)
 
 
-def _fitted(stage: Stage, bound: Bound, archive: ZipFile, i: int) -> Fitted:
+def _learnt(stage: Stage, bound: Bound, archive: ZipFile, i: int) -> tuple[Fitted, tuple[PastScores, ...]]:
     with np.load(io.BytesIO(archive.read(f"{i}.npz")), allow_pickle=False) as beside:
         arrays = {k: beside[f"arr_{k}"] for k in range(len(beside.files))}
-    models, blend, condition, tracker = (decoded(t, arrays) for t in json.loads(archive.read(f"{i}.json")))
+    models, blend, condition, tracker, errors = (decoded(t, arrays) for t in json.loads(archive.read(f"{i}.json")))
     lower = -np.inf if bound.lower is None else bound.lower
     upper = np.inf if bound.upper is None else bound.upper
-    return Fitted(scheme_of(stage, lower, upper), LEVELS, models, blend, condition, tracker)
+    return Fitted(scheme_of(stage, lower, upper), LEVELS, models, blend, condition, tracker), errors
 
 
 def keep(folder: Path, trained: Trained, calendar: Calendar) -> None:

@@ -96,11 +96,16 @@ class Track:
 
         So a forecast of any hour and length learns from forecasts that were made once a day.
         """
-        at = (target - DAY * np.arange(REMEMBERED, 0, -1)[:, None] - self.first) // self.step
-        inside, at = (at >= 0) & (at < self.scores.shape[1]), np.clip(at, 0, self.scores.shape[1] - 1)
-        seen = np.where(inside & (self.known[:, at] <= moment), self.scores[:, at], np.nan).transpose(1, 0, 2)
+        seen = self.days_before(moment, target, np.arange(REMEMBERED, 0, -1))
         some: Array = seen[np.isfinite(seen).any(axis=(1, 2))]
         return some
+
+    def days_before(self, moment: int, target: Index, days: Index) -> Array:
+        """Scores (N, S, T) at the clock times of `target` (T,) as many `days` (N,) before, as known at `moment`."""
+        at = (target - DAY * days[:, None] - self.first) // self.step
+        inside, at = (at >= 0) & (at < self.scores.shape[1]), np.clip(at, 0, self.scores.shape[1] - 1)
+        seen: Array = np.where(inside & (self.known[:, at] <= moment), self.scores[:, at], np.nan)
+        return seen.transpose(1, 0, 2)
 
 
 def track(series: Sequence[Cases], scores: Sequence[Array], step: int = 15) -> Track:

@@ -23,11 +23,14 @@ from forecasting.calendar import Calendar, Days, Index, german_holidays, quarter
 from forecasting.cold_start import CLASS, GROWN_DAYS, peers_of, with_class
 from forecasting.fitted import Fitted
 from forecasting.gates import NEAR_QUARTERS, cases_of
+from forecasting.joint_forecast import USUAL_DAYS, Marginals, drawn, usual_dependence
 from forecasting.naive import naive_quantiles
 from forecasting.night import dark_below_deg
 from forecasting.panel import Panel
-from forecasting.scenarios import Dependence, copula, dependence, from_quantiles, seed_of
+from forecasting.past_errors import PastErrors
+from forecasting.scenarios import Dependence, seed_of
 from forecasting.since import followed
+from forecasting.sums import SumCalibration
 from forecasting.track_record import TrackRecord, score_of
 from forecasting.training import HISTORY_DAYS, Progress, Stage, Trained, data_digest, train_stage
 from vpp.domain.errors import DataGap, NotFound
@@ -38,7 +41,6 @@ from vpp.domain.time import QUARTER, Array, TimeGrid, rfc3339
 
 MODELLED, PARTLY, NAIVE = "blend", "blend+naive", "naive"
 _RECENT_DAYS = 42
-_DEPENDENCE_DAYS = 36
 _LEAST_FILLED = 0.5
 _OLDEST_NEWEST = timedelta(days=14)
 _STAGES: tuple[Stage, Stage] = ("intraday", "day_ahead")
@@ -49,22 +51,25 @@ class Pipeline:
 
     With `models_dir`, what was learnt from equal data before is read from there instead of trained again.
     A model never serves an issue time before the end of the data it learnt from. A series younger than a month leans
-    on the series of its class, by `classes`.
+    on the series of its class, by `classes`. `weight` is what each series counts for in the sum that is sold, whose
+    distribution joint scenarios keep: the MW that one unit of it injects.
     """
 
     def __init__(
         self, models_dir: Path | None = None, *, zone: str = "Europe/Berlin", latitude: float = 53.6,
         longitude: float = 11.4, holidays: Callable[[int], frozenset[date]] = german_holidays, workers: int = 2,
-        classes: Mapping[str, str] | None = None,
+        classes: Mapping[str, str] | None = None, weight: Mapping[str, float] | None = None,
     ) -> None:  # fmt: skip
         self.calendar = Calendar(zone, latitude, longitude, holidays)
         self.models_dir = models_dir
         self.workers = workers
         self.classes = classes or {}
+        self.weight = weight or {}
         self.scores: dict[str, Score] = {}
         self._trained: dict[Stage, Trained] = {}
         self._followed: dict[tuple[Stage, str], tuple[str, Fitted]] = {}
         self._dependence: tuple[str, Dependence] | None = None
+        self._errors: tuple[tuple[str, ...], PastErrors] | None = None
         self._record = TrackRecord()
         self._again: Pipeline | None = None
 
@@ -90,7 +95,7 @@ class Pipeline:
         whole = self._with_young(history)
         _newest(history, _helped(whole, self.classes))
         panel = Panel.of(history, days=HISTORY_DAYS)
-        digest = data_digest(stage, panel, self.calendar)
+        digest = data_digest(stage, panel, self.calendar, self.weight)
         known = self._trained.get(stage)
         if known is None or known.digest != digest:
             known = model_files.find(self.models_dir, stage, digest) if self.models_dir else None
@@ -99,7 +104,8 @@ class Pipeline:
                 progress(len(known.fitted), len(known.fitted))
         else:
             known = train_stage(
-                stage, panel, history.issued_at, self.calendar, workers=self.workers, progress=progress
+                stage, panel, history.issued_at, self.calendar, weight=self.weight, workers=self.workers,
+                progress=progress,
             )  # fmt: skip
             if self.models_dir is not None:
                 model_files.keep(self.models_dir, known, self.calendar)
@@ -170,7 +176,7 @@ class Pipeline:
         dark = days.elevation_deg[target][None, :] < dark_below_deg(panel, days)[:, None]
         quantiles = np.where(dark[:, None, :], 0.0, quantiles)
         quantiles = np.clip(quantiles, panel.lower[:, None, None], panel.upper[:, None, None])
-        joint = self._scenarios(history, panel, days, quantiles, scenarios)
+        joint = self._scenarios(trained, history, panel, target, quantiles, scenarios)
         origin = Origin(
             history.issued_at, grid, scenarios, {s: t.digest for s, t in trained.items()}, _digest(quantiles, joint)
         )  # fmt: skip
@@ -224,17 +230,39 @@ class Pipeline:
         days = self.calendar.days(whole.first, int(at[-1]) + 2)
         return naive_quantiles(whole, days, at, np.broadcast_to(whole.end[:, None], (len(ids), len(at))), LEVELS)
 
-    def _scenarios(self, history: History, panel: Panel, days: Days, quantiles: Array, count: int) -> Array:
-        midnight = quarter_of(history.issued_at) // 96 * 96 - panel.first
-        past = panel.part(midnight - _DEPENDENCE_DAYS * 96, midnight) if midnight > 0 else panel
-        digest = past.digest()
+    def _scenarios(
+        self, trained: Mapping[Stage, Trained], history: History, panel: Panel, target: Index, quantiles: Array,
+        count: int,
+    ) -> Array:  # fmt: skip
+        """Scenarios (K, S, T) with the dependence that past errors and, where there are none, the past itself show."""
+        now = quarter_of(history.issued_at)
+        learnt = {stage: t for stage, t in trained.items() if t.until <= history.issued_at}
+        seen = self._past_errors(learnt, panel.ids).before(now * 15, (panel.first + target) * 15)
+        usual = self._usual_dependence(panel, now)
+        shape = Dependence.of(seen, usual) if len(seen) else usual
+        sums = SumCalibration(LEVELS, np.array([self.weight.get(name, 0.0) for name in panel.ids]))
+        if "day_ahead" in learnt:
+            sums.offset = np.array(learnt["day_ahead"].sum_offset)
+        far = np.flatnonzero(panel.first + target >= now + NEAR_QUARTERS)
+        marginals = Marginals(quantiles, panel.lower, panel.upper)
+        return drawn(shape, marginals, sums, far, count, seed_of(history.issued_at, panel.ids))
+
+    def _past_errors(self, learnt: Mapping[Stage, Trained], ids: tuple[str, ...]) -> PastErrors:
+        key = (*ids, *(f"{stage} {t.digest}" for stage, t in sorted(learnt.items())))
+        known = self._errors
+        if known is None or known[0] != key:
+            near, far = (learnt[stage].errors if stage in learnt else {} for stage in _STAGES)
+            known = self._errors = (key, PastErrors.of(ids, near, far))
+        return known[1]
+
+    def _usual_dependence(self, panel: Panel, now: int) -> Dependence:
+        """The dependence of the values themselves before the last midnight (UTC)."""
+        midnight = now // 96 * 96 - panel.first
+        moment = panel.part(midnight - USUAL_DAYS * 96, midnight).digest() if midnight > 0 else panel.digest()
         known = self._dependence
-        if known is None or known[0] != digest:
-            known = (digest, dependence(past, self.calendar.days(past.first, past.n)))
-            self._dependence = known
-        seed = seed_of(history.issued_at, panel.ids)
-        uniform = copula(known[1], count, quantiles.shape[2], seed)
-        return from_quantiles(uniform, quantiles, LEVELS, panel.lower, panel.upper)
+        if known is None or known[0] != moment:
+            known = self._dependence = (moment, usual_dependence(panel, self.calendar, midnight))
+        return known[1]
 
     def score(self, history: History, issues: list[datetime], steps: int = 152) -> Mapping[str, Score]:
         """Score model and naive at past `issues` against what `history` knows by now; kept in `scores`."""

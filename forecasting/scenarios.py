@@ -6,14 +6,17 @@ Normal scores z (S series, T steps) become values through the series' own quanti
     w R + (1 - w) A,    w = N / (N + 5)
 
 with R the correlation of the scores z_d (S, T) that N past forecasts of equal leads turned out to have
-(`forecasting/past_scores.py`), its parts between two series multiplied by N / (N + 30), and A an autoregression,
-z[t] = r z[t-1] + e[t], with r (S,) the series' persistence over the time between steps and e of covariance Q, chosen so
-that the stationary correlation of z over series is C: Q_ij = C_ij (1 - r_i r_j). R is never built: sum_d g_d z_d with g
-standard normal has it, which makes each scenario a mixture of errors that came together before; the z_d are turned
-onto their principal axes and g is stratified on each (McKay, Beckman and Conover, Technometrics 21, 1979), so that
-few scenarios state the sum of a day well. Leads beyond those of the past forecasts go on as the autoregression from
-there. Without past forecasts C and r come from the ranks of de-seasonalised history. Beyond the outermost levels the
-quantile function goes on with the slope of its last segment, inside the physical bounds.
+(`forecasting/past_scores.py`), its parts between two series i, j multiplied by s + (1 - s) C_ij, s = N / (N + 30), and
+A an autoregression, z[t] = r z[t-1] + e[t], with r (S,) the series' persistence over the time between steps and e of
+covariance Q, chosen so that the stationary correlation of z over series is C: Q_ij = C_ij (1 - r_i r_j). R is never
+built: sum_d g_d z_d with g standard normal has it, which makes each scenario a mixture of errors that came together
+before; the z_d are turned onto their principal axes and g is stratified on each (McKay, Beckman and Conover,
+Technometrics 21, 1979), so that few scenarios state the sum of a day well. Leads beyond those of the past forecasts go
+on as the autoregression from there. Without past forecasts C and r come from the ranks of de-seasonalised history; with
+both, w of a series is the less the more A alone already says of it: as much of R as makes the variance of the mean over
+the steps that which past means had. Quantiles that were too narrow make past means vary more than R, which is a
+correlation, can say. Beyond the outermost levels the quantile function goes on with the slope of its last segment,
+inside the physical bounds.
 """
 
 from __future__ import annotations
@@ -39,25 +42,50 @@ _DAYS = 28
 
 @dataclass(frozen=True)
 class Dependence:
-    """Correlation over series (S, S), persistence per step (S,) and past scores (N, S, T), NaN for gaps."""
+    """Correlation over series (S, S), persistence per step (S,) and past scores (N, S, T), NaN for gaps.
+
+    `share` (S,) is how far each series follows its past scores; 1 for all where None.
+    """
 
     correlation: Array
     persistence: Array
     past: Array = field(default_factory=lambda: np.zeros((0, 0, 0)))
+    share: Array | None = None
 
     @classmethod
-    def of(cls, past: Array) -> Dependence:
-        """Fit to past scores (N, S, T); few days leave correlations near zero and persistence near its default."""
+    def of(cls, past: Array, usual: Dependence | None = None) -> Dependence:
+        """Fit to past scores (N, S, T); few days leave no correlation and a default persistence.
+
+        With what is `usual`, few days leave that, A keeps its persistence, and each series takes its own share of R.
+        """
         there = np.isfinite(past)
         z = np.where(there, past, 0.0)
         flat, both = np.moveaxis(z, 1, 0).reshape(z.shape[1], -1), np.moveaxis(there, 1, 0).reshape(z.shape[1], -1)
         pairs = np.sqrt(np.maximum((flat**2) @ both.T.astype(float), 1e-12))
-        shrink = len(past) / (len(past) + PRIOR_DAYS)
-        correlation = nearest_correlation(shrink * (flat @ flat.T) / (pairs * pairs.T))
+        shrink = np.where(both.any(axis=1), len(past) / (len(past) + PRIOR_DAYS), 0.0)
+        prior = usual or cls(np.eye(len(flat)), np.full(len(flat), DEFAULT_PERSISTENCE))
+        trust, seen = np.sqrt(np.outer(shrink, shrink)), (flat @ flat.T) / (pairs * pairs.T)
+        correlation = nearest_correlation(trust * seen + (1 - trust) * prior.correlation)
+        if usual is not None:
+            return cls(correlation, usual.persistence, past, _share(past, usual.persistence))
         near = there[..., 1:] & there[..., :-1]
         moved, before = (np.where(near, z[..., 1:] * v, 0.0).sum(axis=(0, 2)) for v in (z[..., :-1], z[..., 1:]))
         lag_one = np.where(before > 0, moved / np.maximum(before, 1e-12), DEFAULT_PERSISTENCE)
-        return cls(correlation, np.clip(shrink * lag_one + (1 - shrink) * DEFAULT_PERSISTENCE, 0.0, 0.999), past)
+        return cls(correlation, np.clip(shrink * lag_one + (1 - shrink) * prior.persistence, 0.0, 0.999), past)
+
+
+def _share(past: Array, persistence: Array) -> Array:
+    """The share w (S,) of past scores (N, S, T) at which w v_R + (1 - w) v_A is the variance that their means had."""
+    there = np.isfinite(past)
+    z, steps = np.where(there, past, 0.0), np.maximum(there.sum(axis=2), 1)
+    size = np.sqrt((z**2).sum(axis=0) / np.maximum(there.sum(axis=0), 1))
+    days = np.maximum(there.any(axis=2).sum(axis=0), 1)
+    came, alike = (((v.sum(axis=2) / steps) ** 2).sum(axis=0) / days for v in (z, z / np.where(size > 0, size, 1.0)))
+    lag = np.arange(1, past.shape[2])
+    usual = (past.shape[2] + 2 * ((past.shape[2] - lag) * persistence[:, None] ** lag).sum(axis=1)) / past.shape[2] ** 2
+    apart = alike - usual
+    share: Array = np.clip((came - usual) / np.where(np.abs(apart) > 1e-9, apart, 1e-9), 0.0, 1.0)
+    return share
 
 
 def normal_scores(values: Array) -> Array:
@@ -117,7 +145,8 @@ def copula(shape: Dependence, count: int, steps: int, seed: int) -> Array:
     white = rng.standard_normal((steps, count, len(r)))
     white[0] = white[0] @ np.linalg.cholesky(shape.correlation).T
     white[1:] = white[1:] @ noise.T
-    drawn, weight = _of_past(shape.past[..., :steps], count, rng)
+    drawn, weight = _of_past(shape.past[..., :steps], shape.correlation, count, rng)
+    weight = weight if shape.share is None else weight * shape.share
     told = np.append(weight.any(axis=1), np.zeros(steps + 1 - len(weight), dtype=bool))
     smooth = np.zeros_like(white[0])
     for t in range(steps):
@@ -130,7 +159,7 @@ def copula(shape: Dependence, count: int, steps: int, seed: int) -> Array:
     return uniform
 
 
-def _of_past(past: Array, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
+def _of_past(past: Array, correlation: Array, count: int, rng: np.random.Generator) -> tuple[Array, Array]:
     """Normal draws (T, K, S) with the correlation of `past` (N, S, T), and the weight (T, S) they deserve."""
     there = np.isfinite(past)
     z = np.where(there, past, 0.0)
@@ -141,6 +170,7 @@ def _of_past(past: Array, count: int, rng: np.random.Generator) -> tuple[Array, 
     scaled = (np.linalg.eigh(flat @ flat.T)[1].T @ flat).reshape(scaled.shape)
     kept = len(past) / (len(past) + PRIOR_DAYS_ACROSS) if past.shape[1] > 1 else 1.0
     shared, own = _stratified((1, len(past)), count, rng), _stratified(past.shape[1:2] + past.shape[:1], count, rng)
+    own = np.tensordot(np.linalg.cholesky(correlation), own, axes=(1, 0)) if len(past) else own
     g = np.sqrt(kept) * shared + np.sqrt(1 - kept) * own
     drawn = np.swapaxes(g, 1, 2) @ scaled.transpose(1, 0, 2)
     return drawn.transpose(2, 1, 0), (n / (n + PRIOR_DAYS)).T

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from scipy.special import ndtr, ndtri
 
+from forecasting.calendar import Index
 from forecasting.models.model import Levels
 from vpp.domain.time import Array
 
@@ -41,16 +42,21 @@ class SumCalibration:
 
     def chosen(self, candidates: Array, count: int) -> Array:
         """`count` of `candidates` (M, S, T), in their order. Raises ValueError for fewer than `count`."""
-        if len(candidates) < count:
-            raise ValueError(f"cannot take {count} of {len(candidates)} scenarios")
-        order = np.argsort(self.sums(candidates), kind="stable")
+        taken: Array = candidates[self.taken(self.sums(candidates), count)]
+        return taken
+
+    def taken(self, sums: Array, count: int) -> Index:
+        """Positions (K,), rising, of the `count` candidates to take of those with `sums` (M,)."""
+        if len(sums) < count:
+            raise ValueError(f"cannot take {count} of {len(sums)} scenarios")
+        order = np.argsort(sums, kind="stable")
         score = ndtri((np.arange(count) + 0.5) / count)
         moved = ndtr(score + np.interp(score, ndtri(np.asarray(self.levels)), self.offset))
         rank = np.clip(np.sort(moved) * len(order), 0, len(order) - 1).astype(np.int64)
         rank = np.maximum.accumulate(rank - np.arange(count)) + np.arange(count)
         top = len(order) - count + np.arange(count)
-        taken: Array = candidates[np.sort(order[np.minimum(rank, top)])]
-        return taken
+        positions: Index = np.sort(order[np.minimum(rank, top)])
+        return positions
 
     def quantiles(self, scenarios: Array) -> Array:
         """Quantiles (L,) of the sum of `scenarios` (K, S, T)."""

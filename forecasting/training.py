@@ -16,18 +16,21 @@ from datetime import datetime
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
 
-from forecasting.calendar import Calendar, Days, Index
+from forecasting.calendar import PER_DAY, Calendar, Days, Index
 from forecasting.codec import shapes
 from forecasting.features import NAMES
 from forecasting.fitted import Bounds, Fitted, Scheme
-from forecasting.gates import GATE_QUARTER, NEAR_QUARTERS, cases_of
+from forecasting.gates import GATE_QUARTER, NEAR_QUARTERS, NEXT_DAY_QUARTERS, cases_of
+from forecasting.joint_forecast import sum_offset
 from forecasting.models.boosting import boosting, boosting_change
 from forecasting.models.linear import linear
 from forecasting.panel import Panel
+from forecasting.past_scores import PastScores
 from forecasting.rolling import Trials, rolling
 from forecasting.schemes import SEASONAL
-from forecasting.trial import trial_score
+from forecasting.trial import Trial, trial_of
 from vpp.domain.forecast import LEVELS
 from vpp.domain.learnt import TrialScore
 
@@ -45,13 +48,19 @@ _TRIALS = Trials(count=1, days=28)
 
 @dataclass(frozen=True)
 class Trained:
-    """What each series learnt for one stage, the digest of what it learnt from, until when, and how its trial went."""
+    """What each series learnt for one stage, the digest of what it learnt from, until when, and how its trial went.
+
+    `errors` are the trial's normal scores of each series, `sum_offset` (L,) what its days taught of the sum that is
+    sold (`forecasting/joint_forecast.py`).
+    """
 
     stage: Stage
     digest: str
     until: datetime
     fitted: Mapping[str, Fitted]
     trials: Mapping[str, TrialScore] = field(default_factory=dict)
+    errors: Mapping[str, PastScores] = field(default_factory=dict)
+    sum_offset: tuple[float, ...] = (0.0,) * len(LEVELS)
 
 
 def scheme_of(stage: Stage, lower: float, upper: float) -> Scheme:
@@ -62,11 +71,11 @@ def scheme_of(stage: Stage, lower: float, upper: float) -> Scheme:
     return Scheme(models, len(SEASONAL), edges, Bounds(lower, upper), most_rows=MODEL_ROWS)
 
 
-def data_digest(stage: Stage, panel: Panel, calendar: Calendar) -> str:
+def data_digest(stage: Stage, panel: Panel, calendar: Calendar, weight: Mapping[str, float]) -> str:
     """A fingerprint of everything that what is learnt for `stage` depends on."""
     place = (calendar.zone, calendar.latitude, calendar.longitude)
     names = tuple(scheme_of(stage, 0.0, 1.0).models)
-    text = repr((stage, place, names, NAMES, MODEL_ROWS, LEVELS, shapes(), panel.digest()))
+    text = repr((stage, place, names, NAMES, MODEL_ROWS, LEVELS, shapes(), sorted(weight.items()), panel.digest()))
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
@@ -79,7 +88,7 @@ def rows_of(stage: Stage, days: Days, begin: int, end: int) -> tuple[Index, Inde
     return issue[target < end], target[target < end]
 
 
-def train_series(stage: Stage, panel: Panel, days: Days) -> tuple[Fitted, TrialScore | None] | None:
+def train_series(stage: Stage, panel: Panel, days: Days) -> tuple[Fitted, Trial | None] | None:
     """What the one series of `panel` teaches, and its trial where there was one; None where it knows too little."""
     if panel.n < (FIRST_ISSUE_DAYS + 6) * 96:
         return None
@@ -91,15 +100,29 @@ def train_series(stage: Stage, panel: Panel, days: Days) -> tuple[Fitted, TrialS
         return None
     scheme = scheme_of(stage, float(panel.lower[0]), float(panel.upper[0]))
     rolled = rolling(cases, [now], scheme, LEVELS, _TRIALS)
-    return rolled.fitted, trial_score(rolled)
+    return rolled.fitted, trial_of(rolled, telling(stage, days, issue, target))
+
+
+def telling(stage: Stage, days: Days, issue: Index, target: Index) -> NDArray[np.bool_]:
+    """The cases (R,) that tell how errors come together: a day ahead those of the gate for the day sold there."""
+    if stage == "intraday":
+        return np.ones(len(issue), dtype=np.bool_)
+    lead = target - issue
+    sold = (lead >= NEXT_DAY_QUARTERS) & (lead < NEXT_DAY_QUARTERS + PER_DAY)
+    told: NDArray[np.bool_] = sold & (days.of_day[issue] == GATE_QUARTER)
+    return told
 
 
 def train_stage(
-    stage: Stage, panel: Panel, until: datetime, calendar: Calendar, *, workers: int, progress: Progress | None,
+    stage: Stage, panel: Panel, until: datetime, calendar: Calendar, *, weight: Mapping[str, float], workers: int,
+    progress: Progress | None,
 ) -> Trained:  # fmt: skip
-    """Fit every series of `panel`, known at `until`, on `workers` threads; `progress(done, of)` after each."""
+    """Fit every series of `panel`, known at `until`, on `workers` threads; `progress(done, of)` after each.
+
+    `weight` is what each series counts for in the sum that is sold.
+    """
     days = calendar.days(panel.first, panel.n)
-    made: dict[str, tuple[Fitted, TrialScore | None] | None] = {}
+    made: dict[str, tuple[Fitted, Trial | None] | None] = {}
     with ThreadPoolExecutor(workers) as pool:
         running = {
             pool.submit(train_series, stage, panel.select([i]), days): name for i, name in enumerate(panel.ids)
@@ -111,4 +134,10 @@ def train_stage(
     learnt = {name: m for name in panel.ids if (m := made[name]) is not None}
     trials = {name: trial for name, (_, trial) in learnt.items() if trial is not None}
     fitted = {name: one for name, (one, _) in learnt.items()}
-    return Trained(stage, data_digest(stage, panel, calendar), until, fitted, trials)
+    bounds = {name: one.scheme.bounds for name, one in fitted.items()}
+    sold = sum_offset(trials, bounds, weight, panel, calendar) if stage == "day_ahead" else np.zeros(len(LEVELS))
+    return Trained(
+        stage, data_digest(stage, panel, calendar, weight), until, fitted,
+        {name: t.score for name, t in trials.items()}, {name: t.errors for name, t in trials.items()},
+        tuple(sold.tolist()),
+    )  # fmt: skip

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
 from adapters.store import schema
 from adapters.store.codec import dumps, restore
@@ -44,6 +45,19 @@ class Models:
         row = {"digest": record.digest, "stage": record.stage, "until": record.until, "blob": record.blob}
         with self._db.write() as connection:
             connection.execute(self._db.upsert(schema.models), {**row, "body": dumps(body)})
+
+    def prune(self, newest: int) -> int:
+        """Drop the trainings that no forecast of a run refers to, but for the `newest` of each stage; their number."""
+        with self._db.write() as connection:
+            used = connection.execute(select(schema.forecasts.c.models).distinct()).scalars()
+            kept = {digest for text in used for digest in json.loads(text).values()}
+            seen: Counter[str] = Counter()
+            for row in connection.execute(select(_M.digest, _M.stage).order_by(_M.until.desc())).all():
+                seen[row.stage] += 1
+                if seen[row.stage] <= newest:
+                    kept.add(row.digest)
+            gone = connection.execute(delete(schema.models).where(_M.digest.not_in(kept)))
+        return int(gone.rowcount)
 
     def get(self, digest: str) -> ModelRecord:
         """Raises NotFound."""

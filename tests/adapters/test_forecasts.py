@@ -34,6 +34,21 @@ def test_a_training_is_one_row_and_comes_back(store: Store) -> None:
         store.models.get("d9")
 
 
+def test_trainings_that_no_run_used_go_but_for_the_newest(store: Store) -> None:
+    for k in range(6):
+        for stage in ("day_ahead", "intraday"):
+            store.models.keep(replace(MODELS, digest=f"{stage} {k}", stage=stage, until=NOW + timedelta(days=k)))
+    store.runs.record(run("r1"), [])
+    used = {"day_ahead": "day_ahead 1", "intraday": "intraday 0"}
+    store.forecasts.used("r1", Origin(NOW, GRID, 200, used, "f1"), NOW)
+    assert store.models.prune(2) == 6
+    assert [m.digest for m in store.models.list("day_ahead")] == ["day_ahead 5", "day_ahead 4", "day_ahead 1"]
+    assert [m.digest for m in store.models.list("intraday")] == ["intraday 5", "intraday 4", "intraday 0"]
+    for digest in used.values():
+        assert store.models.get(digest).blob == MODELS.blob
+    assert store.models.prune(2) == 0
+
+
 def test_runs_share_the_origin_of_their_forecast(store: Store) -> None:
     origin = Origin(NOW, GRID, 200, {"day_ahead": "d1"}, "f1")
     for name in ("r1", "r2"):

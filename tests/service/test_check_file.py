@@ -102,11 +102,11 @@ def test_nothing_is_started_for_a_faulty_file(settings: Settings, monkeypatch: p
     monkeypatch.setattr(module, "prepare_day", never)
     monkeypatch.setattr(module, "open_system", never)
     with pytest.raises(InputFaults) as wrong:
-        check_file(json.dumps(body()), DEMO, settings, None, lambda *_: None)
+        check_file(json.dumps(body()), DEMO, settings, None, lambda *_: None, print)
     missing = {f.where for f in wrong.value.faults if f.reason == "is missing"}
     assert missing == load_portfolio(DEMO).portfolio.index.keys()
     with pytest.raises(InputFaults):
-        check_file("{}", DEMO, settings, Path("none.db"), lambda *_: None)
+        check_file("{}", DEMO, settings, Path("none.db"), lambda *_: None, print)
 
 
 def test_a_record_that_is_none_is_not_made(settings: Settings, tmp_path: Path) -> None:
@@ -117,6 +117,6 @@ def test_a_record_that_is_none_is_not_made(settings: Settings, tmp_path: Path) -
     other.write_text("no record at all")
     for path, reason in ((missing, "no such file"), (other, "is no SQLite file")):
         with pytest.raises(InputFaults) as wrong:
-            check_file(text, DEMO, settings, path, lambda *_: None)
+            check_file(text, DEMO, settings, path, lambda *_: None, print)
         assert [f.reason for f in wrong.value.faults] == [reason]
     assert not missing.exists()

@@ -111,7 +111,7 @@ def test_the_untouched_file_is_clean(
     report: Body, secured: Secured, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "prepare_day", lambda *_: (secured[0], ISSUED))
-    assert check_file(json.dumps(report), DEMO, settings, None, lambda *_: None) == []
+    assert check_file(json.dumps(report), DEMO, settings, None, lambda *_: None, print) == []
 
 
 def tamper_power(body: Body) -> None:

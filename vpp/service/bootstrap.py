@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from adapters.store import open_store
+from dispatch.registry import KINDS
 from forecasting.calendar import Calendar
 from forecasting.pipeline import Pipeline
 from grid_models.model import GridModel, load_grid
@@ -156,7 +158,7 @@ def open_system(
     pipeline = Pipeline(
         settings.models_dir if models else None,
         zone=loaded.portfolio.zone, latitude=location.latitude, longitude=location.longitude,
-        classes=classes_of(archive),
+        classes=classes_of(archive), weight=weights_of(loaded.portfolio),
     )  # fmt: skip
     return System(
         loaded=loaded, store=open_store(database), book=SeriesBook(archive, cut), forecaster=pipeline,
@@ -173,6 +175,17 @@ def classes_of(archive: Mapping[str, Series]) -> dict[str, str]:
         if kind:
             found[name] = kind
     return found
+
+
+def weights_of(portfolio: Portfolio) -> dict[str, float]:
+    """What one unit of each series injects in all assets that follow it, MW: their sum is what the portfolio sells."""
+    found: dict[str, float] = defaultdict(float)
+    for asset in portfolio.assets:
+        for what, sign in KINDS[asset.kind].FOLLOWS.items():
+            given = asset.inputs[what]
+            if given.series is not None:
+                found[given.series] += sign * given.scale
+    return dict(found)
 
 
 def connect_field(system: System, endpoints: Mapping[str, Endpoint], log: Path, redis_url: str | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -14,8 +15,13 @@ from vpp.service.plan import Train, check_plan, parse_plan, prepare_day
 from vpp.service.settings import Settings
 
 
-def check_file(text: str, portfolio: Path, settings: Settings, database: Path | None, train: Train) -> list[str]:
-    """Every violation of the plan in `text` by name. Raises InputFaults for what is no plan."""
+def check_file(
+    text: str, portfolio: Path, settings: Settings, database: Path | None, train: Train, say: Callable[[str], None]
+) -> list[str]:
+    """Every violation of the plan in `text` by name; `say` is told of every fault in the data that it was made from.
+
+    Raises InputFaults for what is no plan.
+    """
     known = load_stated(portfolio, settings.cache_dir).portfolio
     plan = parse_plan(text, known.index)
     issued = utc(plan.times[0])
@@ -24,9 +30,11 @@ def check_file(text: str, portfolio: Path, settings: Settings, database: Path | 
         system = open_system(portfolio, f"sqlite:///{database.resolve()}", settings, issued)
         if "day_ahead" not in recall_models(system, issued):
             system.forecaster.train_day_ahead(system.history(issued), train)
-        return check_plan(system, issued, plan)
-    day = issued.astimezone(ZoneInfo(known.zone)).date() + timedelta(days=1)
-    system, expected = prepare_day(portfolio, day, settings, "sqlite://", train)
-    if issued != expected:
-        return [f"plan/times: begin at {rfc3339(issued)}, the plan of {day} is issued at {rfc3339(expected)}"]
+    else:
+        day = issued.astimezone(ZoneInfo(known.zone)).date() + timedelta(days=1)
+        system, expected = prepare_day(portfolio, day, settings, "sqlite://", train)
+        if issued != expected:
+            return [f"plan/times: begin at {rfc3339(issued)}, the plan of {day} is issued at {rfc3339(expected)}"]
+    for _, fault in system.new_faults(issued):
+        say(fault)
     return check_plan(system, issued, plan)

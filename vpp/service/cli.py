@@ -131,6 +131,8 @@ def plan(
         show("plan", 0, 1)
         situation, run = plan_day(system, issued, not no_security, deadline)
         show("plan", 1, 1)
+    for _, fault in system.new_faults(issued):
+        console.print(fault, markup=False)
     body = plan_report(situation, run)
     _write(out, body)
     _say_plan(console, body)
@@ -173,9 +175,12 @@ def check(
         text = file.read_text(encoding="utf-8")
     except UnicodeDecodeError:
         raise InputFaults([Fault(str(file), "", "is no UTF-8 text, so no plan")]) from None
-    console = _console("-")
+    console, faults = _console("-"), list[str]()
     with _bars(console) as show:
-        found = check_file(text, portfolio, _settings(), db, lambda n, of: show("day-ahead models", n, of))
+        train = lambda n, of: show("day-ahead models", n, of)  # noqa: E731
+        found = check_file(text, portfolio, _settings(), db, train, faults.append)
+    for line in faults:
+        console.print(line, markup=False)
     for line in found:
         typer.echo(line)
     console.print(f"{file}: {len(found)} violations" if found else f"{file}: clean ({datetime.now(UTC):%H:%M})")

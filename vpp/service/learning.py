@@ -35,6 +35,8 @@ SETTLED = timedelta(hours=1)
 LATE = timedelta(days=7)
 WINDOW = timedelta(days=7)
 NAMED = 3
+KEPT_MODELS = 7
+"""Trainings of a stage that stay without any recorded run that used them."""
 DAY = timedelta(days=1)
 Progress = Callable[[int, int], None]
 
@@ -108,6 +110,7 @@ class Learning:
                 log.exception("the %s training of %s failed", why, stage)
                 message = f"the {why} training of {stage} at {rfc3339(now)} failed, the last models go on: {error!r}"
                 self.system.store.alarms.raise_(TRAINING, message, now)
+        self.system.store.models.prune(KEPT_MODELS)
         self._drifted(known)
 
     def _drifted(self, known: History) -> list[str]:

@@ -106,9 +106,13 @@ class System:
     def history(self, now: datetime) -> History:
         return self.book.history(now)
 
+    def new_faults(self, now: datetime) -> list[tuple[str, str]]:
+        """Code and message for each series and kind of fault that the data known at `now` newly shows."""
+        return self.screen.news(self.history(now)) if self.screen is not None else []
+
     def name_faults(self, now: datetime) -> None:
-        """An alarm for each series and kind of fault that the data known at `now` newly shows."""
-        for code, message in self.screen.news(self.history(now)) if self.screen is not None else ():
+        """An alarm for each of the new faults."""
+        for code, message in self.new_faults(now):
             self.store.alarms.raise_(code, message, now)
 
     def grid_side(self, now: datetime) -> GridSide | None:
