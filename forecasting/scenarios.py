@@ -13,10 +13,10 @@ built: sum_d g_d z_d with g standard normal has it, which makes each scenario a 
 before; the z_d are turned onto their principal axes and g is stratified on each (McKay, Beckman and Conover,
 Technometrics 21, 1979), so that few scenarios state the sum of a day well. Leads beyond those of the past forecasts go
 on as the autoregression from there. Without past forecasts C and r come from the ranks of de-seasonalised history; with
-both, w of a series is the less the more A alone already says of it: as much of R as makes the variance of the mean over
-the steps that which past means had. Quantiles that were too narrow make past means vary more than R, which is a
-correlation, can say. Beyond the outermost levels the quantile function goes on with the slope of its last segment,
-inside the physical bounds.
+both, a series follows R only as far as it holds errors together longer than A does: R's share is such that the variance
+of the mean over the steps is that which past means had. Where A already says more than that it is kept, because
+quantiles are rather too narrow than too wide and a sum told too certain costs more. Beyond the outermost levels the
+quantile function goes on with the slope of its last segment, inside the physical bounds.
 """
 
 from __future__ import annotations
@@ -75,7 +75,10 @@ class Dependence:
 
 
 def _share(past: Array, persistence: Array) -> Array:
-    """The share w (S,) of past scores (N, S, T) at which w v_R + (1 - w) v_A is the variance that their means had."""
+    """The share w (S,) of past scores (N, S, T) at which w v_R + (1 - w) v_A is the variance that their means had.
+
+    0 where v_R, that of scores of one size, is not more than v_A, that of an autoregression of `persistence` (S,).
+    """
     there = np.isfinite(past)
     z, steps = np.where(there, past, 0.0), np.maximum(there.sum(axis=2), 1)
     size = np.sqrt((z**2).sum(axis=0) / np.maximum(there.sum(axis=0), 1))
@@ -83,8 +86,8 @@ def _share(past: Array, persistence: Array) -> Array:
     came, alike = (((v.sum(axis=2) / steps) ** 2).sum(axis=0) / days for v in (z, z / np.where(size > 0, size, 1.0)))
     lag = np.arange(1, past.shape[2])
     usual = (past.shape[2] + 2 * ((past.shape[2] - lag) * persistence[:, None] ** lag).sum(axis=1)) / past.shape[2] ** 2
-    apart = alike - usual
-    share: Array = np.clip((came - usual) / np.where(np.abs(apart) > 1e-9, apart, 1e-9), 0.0, 1.0)
+    more = alike - usual
+    share: Array = np.where(more > 0, np.clip((came - usual) / np.where(more > 0, more, 1.0), 0.0, 1.0), 0.0)
     return share
 
 

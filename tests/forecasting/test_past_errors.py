@@ -81,12 +81,12 @@ def test_a_series_without_scores_keeps_its_usual_dependence() -> None:
     assert np.corrcoef(z[:, 0, 0], z[:, 0, 5])[0, 1] > 0.8
 
 
-@pytest.mark.parametrize(("spread", "share"), [(1.0, 1.0), (1.3, 0.0)])
-def test_a_series_takes_of_the_past_what_its_means_bear_out(spread: float, share: float) -> None:
-    """Errors less persistent than the values count, unless their means vary as the values' persistence has it."""
+@pytest.mark.parametrize(("spread", "persistence", "share"), [(1.0, 0.5, 1.0), (0.7, 0.9, 0.0), (1.0, 0.999, 0.0)])
+def test_a_series_takes_of_the_past_what_its_means_bear_out(spread: float, persistence: float, share: float) -> None:
+    """Half of a day's error is common: more than a low persistence says, less than a high one."""
     rng = np.random.default_rng(2)
     past = spread * (np.sqrt(0.5) * rng.standard_normal((400, 1, 1)) + np.sqrt(0.5) * rng.standard_normal((400, 1, 40)))
-    made = Dependence.of(past, Dependence(np.eye(1), np.array([0.99])))
+    made = Dependence.of(past, Dependence(np.eye(1), np.array([persistence])))
     assert made.share is not None
     assert made.share[0] == pytest.approx(share, abs=0.1)
 

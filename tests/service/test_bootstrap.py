@@ -14,7 +14,8 @@ from adapters.relay import Relay
 from tests.grid_models.small_net import small_net
 from tests.service.conftest import ISSUED, Make
 from vpp.domain.errors import InputFaults
-from vpp.service.bootstrap import connect_field, load_checked, load_stated
+from vpp.service.bootstrap import connect_field, load_checked, load_stated, weights_of
+from vpp.service.portfolio import load_portfolio
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO, CACHE = ROOT / "config" / "demo", ROOT / ".cache" / "vpp"
@@ -143,6 +144,13 @@ def test_a_network_file_is_taken_from_the_folder_and_its_buses_are_checked(
     assert "cooling/bus: unknown bus 98" in found
     assert "section-84/outage: line 84 does not exist" in found, [f for f in found if "section" in f]
     assert not any(f.startswith("network.yaml") for f in found)
+
+
+def test_what_a_unit_of_each_series_injects_is_its_weight() -> None:
+    found = weights_of(load_portfolio(DEMO).portfolio)
+    assert found["steel"] == -1.0
+    assert all(w > 0 if name.startswith("gen:") else w < 0 for name, w in found.items())
+    assert len(found) > 5
 
 
 def test_commands_go_straight_to_the_devices_unless_a_redis_server_is_named(make: Make, tmp_path: Path) -> None:

@@ -111,7 +111,10 @@ def test_the_untouched_file_is_clean(
     report: Body, secured: Secured, settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "prepare_day", lambda *_: (secured[0], ISSUED))
-    assert check_file(json.dumps(report), DEMO, settings, None, lambda *_: None, print) == []
+    monkeypatch.setattr(System, "new_faults", lambda self, at: [("data steel: frozen", f"steel: frozen at {at}")])
+    told: list[str] = []
+    assert check_file(json.dumps(report), DEMO, settings, None, lambda *_: None, told.append) == []
+    assert told == [f"steel: frozen at {ISSUED}"]
 
 
 def tamper_power(body: Body) -> None:
