@@ -32,6 +32,7 @@ run: setup
 test: setup
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(PACKAGES)
+	$(BIN)/mypy --config-file tests/mypy.ini --cache-dir .mypy_cache/tests tests benchmarks
 	$(BIN)/pytest -q -n 2
 
 slow: setup

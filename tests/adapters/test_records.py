@@ -143,7 +143,8 @@ def test_money_is_exact_text(store: Store, tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "record.db") as connection:
         assert connection.execute("SELECT price_eur_per_mwh FROM events").fetchone() == ("450.10",)
     grid = TimeGrid.uniform(NOW, QUARTER, 1)
-    line = StatementLine("site", NOW, *(Decimal(f"{i}.10") for i in range(5)), Decimal("1.115"), -CENT)
+    ordered, baseline, metered, delivered, settled = (Decimal(f"{i}.10") for i in range(5))
+    line = StatementLine("site", NOW, ordered, baseline, metered, delivered, settled, Decimal("1.115"), -CENT)
     statement = Statement("dr", "5 of 5", "EUR", (line,), {"payment": Decimal("1.115")})
     store.events.save_statement(statement)
     assert store.events.statement("dr") == statement

@@ -12,6 +12,7 @@ from forecasting.cases import Cases
 from forecasting.codec import decoded, encoded
 from forecasting.losses import pinball_by_level
 from forecasting.models.hourly_lasso import Design, hourly_lasso
+from forecasting.models.model import Fit
 from forecasting.models.persistence import persistence
 from forecasting.price_features import Market, day_ahead, day_ahead_design, intraday, intraday_design
 from forecasting.published import Published
@@ -97,7 +98,7 @@ def test_quantiles_rise_with_their_level(levels: tuple[float, ...]) -> None:
 def test_it_beats_persistence(horizon: str) -> None:
     cases = cases_of(made_market.market(horizon=horizon), horizon)
     past, ahead = cases.learnable(MOMENT), cases.rows(cases.issue > MOMENT)
-    models = {"ours": hourly_lasso(design_of(horizon)), "naive": persistence}
+    models: dict[str, Fit] = {"ours": hourly_lasso(design_of(horizon)), "naive": persistence}
     made = {k: fit(past, LEVELS).predict(ahead) for k, fit in models.items()}
     loss = {k: float(pinball_by_level(q, ahead.y, LEVELS).mean()) for k, q in made.items()}
     assert loss["ours"] < 0.8 * loss["naive"]
