@@ -25,6 +25,7 @@ class Key:
     id: str
     role: str
     site: str | None
+    issuer: str | None
     label: str
     created_at: datetime
     revoked_at: datetime | None
@@ -37,27 +38,33 @@ class Access:
         self._db = database
 
     def create_key(
-        self, role: str, site: str | None = None, label: str = "", now: datetime | None = None
+        self,
+        role: str,
+        site: str | None = None,
+        label: str = "",
+        now: datetime | None = None,
+        issuer: str | None = None,
     ) -> tuple[str, str]:
         """(key id, token "id.secret"); the token cannot be read again."""
         key_id, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
         row = {
-            "id": key_id, "role": role, "site": site, "label": label,
+            "id": key_id, "role": role, "site": site, "issuer": issuer, "label": label,
             "digest": _digest(secret), "created_at": now or datetime.now(UTC),
         }  # fmt: skip
         with self._db.write() as connection:
             connection.execute(schema.keys.insert(), row)
         return key_id, f"{key_id}.{secret}"
 
-    def verify(self, token: str) -> tuple[str, str | None] | None:
-        """(role, site) of a valid token, else None."""
+    def verify(self, token: str) -> tuple[str, str | None, str | None] | None:
+        """(role, site, issuer) of a valid token, else None."""
         key_id, _, secret = token.partition(".")
+        wanted = select(_K.role, _K.site, _K.issuer, _K.digest, _K.revoked_at).where(_K.id == key_id)
         with self._db.read() as connection:
-            row = connection.execute(select(_K.role, _K.site, _K.digest, _K.revoked_at).where(_K.id == key_id)).first()
+            row = connection.execute(wanted).first()
         same = hmac.compare_digest(_digest(secret), _NOBODY if row is None else row.digest)
         if row is None or not same or row.revoked_at is not None:
             return None
-        return row.role, row.site
+        return row.role, row.site, row.issuer
 
     def revoke(self, key_id: str, now: datetime | None = None) -> None:
         """Refuse the key from now on. Raises NotFound."""

@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from adapters.store.types import Money, UtcTime
 
-HEAD = "0002"
+HEAD = "0003"
 
 metadata = MetaData(
     naming_convention={
@@ -233,10 +233,21 @@ keys = Table(
     Column("id", String(40), primary_key=True),
     Column("role", String(20), nullable=False),
     Column("site", String(80)),
+    Column("issuer", String(80)),
     Column("label", String(200), nullable=False),
     Column("digest", String(64), nullable=False),
     Column("created_at", UtcTime, nullable=False),
     Column("revoked_at", UtcTime),
+)  # fmt: skip
+
+envelopes = Table(
+    "envelopes", metadata,
+    Column("issuer", String(80), primary_key=True),
+    Column("id", String(80), primary_key=True),
+    Column("revision", Integer, primary_key=True),
+    Column("received_at", UtcTime, nullable=False, index=True),
+    Column("until", UtcTime, nullable=False, index=True),
+    Column("body", Text, nullable=False),
 )  # fmt: skip
 
 settings = Table(

@@ -7,6 +7,7 @@ from pathlib import Path
 from adapters.store.access import Access
 from adapters.store.commands import Commands
 from adapters.store.database import Database
+from adapters.store.envelopes import Envelopes
 from adapters.store.events import Events
 from adapters.store.forecasts import Forecasts
 from adapters.store.market import Market
@@ -26,6 +27,7 @@ class Store:
         self.meters = Meters(database)
         self.market = Market(database)
         self.events = Events(database)
+        self.envelopes = Envelopes(database)
         self.access = Access(database)
         self.models = Models(database)
         self.forecasts = Forecasts(database)

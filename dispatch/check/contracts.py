@@ -1,6 +1,7 @@
 """Contracts, re-checked: what was sold and what is limited, from power, commitment and the shares of the assets.
 
     connection limit  -import_mw <= sum_i P_i <= export_mw
+    envelope          -import_mw[t] <= sum_i P_i[t] <= export_mw[t]
     demand charge     peak = max(already, expected, quarter-hour means of -sum_i P_i in the billing period)
     microgrid         -import_mw (1 - separate) <= sum_i P_i <= export_mw (1 - separate)
     reserve           sum of the shares = sold - short in every interval, sold = firm where the gate has closed,
@@ -53,6 +54,12 @@ def _connection_limit(contract: Bound, schedule: Schedule, checked: Collection[s
     least = -np.inf if q.import_mw is None else -q.import_mw
     most = np.inf if q.export_mw is None else q.export_mw
     return beyond(q.id, "connection_limit", net, least, most, PRODUCT_TOLERANCE_MW)
+
+
+def _operating_envelope(contract: Bound, schedule: Schedule, checked: Collection[str]) -> list[Fault]:
+    q, net = contract.terms, _sum(schedule, contract.assets)
+    least, most = -contract.known["import_mw"], contract.known["export_mw"]
+    return beyond(q.id, f"operating envelope of {q.issuer}", net, least, most, PRODUCT_TOLERANCE_MW)
 
 
 def _quarters(grid: TimeGrid, values: Array) -> tuple[Array, Array]:
@@ -119,6 +126,7 @@ RULES: dict[str, Callable[[Bound, Schedule, Collection[str]], list[Fault]]] = {
     "connection_limit": _connection_limit,
     "demand_charge": _demand_charge,
     "microgrid": _microgrid,
+    "operating_envelope": _operating_envelope,
     "reserve": _reserve,
 }
 

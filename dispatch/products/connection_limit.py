@@ -25,6 +25,7 @@ from vpp.domain.time import Array, TimeGrid
 NAME = "connection_limit"
 KNOWN: tuple[str, ...] = ()
 EXCESS_EUR_PER_MWH = 20_000.0
+Limit = Array | float | None
 
 
 class Terms(ContractTerms):
@@ -45,9 +46,23 @@ def connection_limit(
     terms: Terms, members: Sequence[str], asset_ids: Sequence[str], grid: TimeGrid, name: str | None = None
 ) -> Block:
     """The limit on the net injection of `members`; columns over_import_mw and over_export_mw, (1, T)."""
+    both = terms.import_mw, terms.export_mw
+    return exchange_limit(
+        name or f"{NAME} {terms.id}", terms.id, both, terms.excess_eur_per_mwh, members, asset_ids, grid
+    )
+
+
+def exchange_limit(
+    name: str, contract: str, most_mw: tuple[Limit, Limit], excess_eur_per_mwh: float,
+    members: Sequence[str], asset_ids: Sequence[str], grid: TimeGrid,
+) -> Block:  # fmt: skip
+    """The block `name` of limits `most_mw` on import and export of `members`, each one MW or (T,), None for no limit.
+
+    What is exceeded is read as over_import_mw and over_export_mw of `contract`.
+    """
     total, one = group_rows(asset_ids, members, grid.n), eye(grid.n)
-    cost, shape = terms.excess_eur_per_mwh * grid.hours, (1, grid.n)
-    sides = (("over_import_mw", terms.import_mw, 1.0), ("over_export_mw", terms.export_mw, -1.0))
+    cost, shape = excess_eur_per_mwh * grid.hours, (1, grid.n)
+    sides = (("over_import_mw", most_mw[0], 1.0), ("over_export_mw", most_mw[1], -1.0))
     given = [(label, limit, sign) for label, limit, sign in sides if limit is not None]
     sizes = [grid.n] * len(given)
     columns = [Columns(label, shape, cost=cost, term="penalties") for label, _, _ in given]
@@ -56,7 +71,7 @@ def connection_limit(
         for k, (label, limit, sign) in enumerate(given)
     ]
     labels = tuple(label for label, _, _ in given)
-    return Block(name or f"{NAME} {terms.id}", tuple(columns), tuple(rows), read=_reader(terms.id, labels, grid.n))
+    return Block(name, tuple(columns), tuple(rows), read=_reader(contract, labels, grid.n))
 
 
 def _reader(contract: str, labels: Sequence[str], steps: int) -> Reader:

@@ -187,7 +187,7 @@ def test_a_key_is_shown_once_and_stored_hashed(store: Store, tmp_path: Path) -> 
     key_id, token = store.access.create_key("site", "mill", "shift desk")
     secret = token.partition(".")[2]
     assert len(secret) >= 43
-    assert store.access.verify(token) == ("site", "mill")
+    assert store.access.verify(token) == ("site", "mill", None)
     for wrong in ("", "x", key_id, f"{key_id}.", token + "x", f"{'0' * 12}.{secret}"):
         assert store.access.verify(wrong) is None
     with sqlite3.connect(tmp_path / "record.db") as connection:

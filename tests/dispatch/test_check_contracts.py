@@ -45,8 +45,8 @@ def prices(fleet: Fleet, seed: int) -> np.ndarray:
     return np.random.default_rng(seed).uniform(-10.0, 160.0, fleet.grid.n)
 
 
-def test_every_product_with_terms_has_a_rule() -> None:
-    assert set(RULES) == {name for name, product in PRODUCTS.items() if product.Terms is not None}
+def test_every_product_with_contracts_has_a_rule() -> None:
+    assert set(RULES) == {name for name, product in PRODUCTS.items() if product.Terms is not None or product.KNOWN}
 
 
 @settings(max_examples=12, deadline=None, phases=QUICK)

@@ -17,7 +17,7 @@ import pytest
 from dispatch.block import Block
 from dispatch.problem import Problem, assemble
 from dispatch.product import Contract, ContractTerms, Scope
-from dispatch.products import connection_limit, demand_charge, microgrid
+from dispatch.products import connection_limit, demand_charge, microgrid, operating_envelope
 from dispatch.products.dr_call import dr_call
 from dispatch.products.energy import bid_energy, position_energy
 from dispatch.products.grid_fee import grid_fee
@@ -128,6 +128,11 @@ CONTRACTS: dict[str, Callable[[Fleet], Contract]] = {
         fleet, "microgrid",
         microgrid.Terms(id="island", of=EVERYONE, import_mw=1.0, export_mw=0.5, may_island=True, separation_eur=20.0,
                         island_eur_per_h=-5.0, excess_eur_per_mwh=900.0),
+    ),
+    "operating_envelope": lambda fleet: Contract(
+        "operating_envelope", operating_envelope.Received("gate", "dso", "DSO", excess_eur_per_mwh=900.0),
+        tuple(a.id for a in fleet.assets),
+        {"import_mw": np.linspace(0.4, 1.0, fleet.grid.n), "export_mw": np.linspace(0.6, 0.1, fleet.grid.n)},
     ),
     "reserve": lambda fleet: reserve_contract(fleet, terms()),
 }  # fmt: skip

@@ -86,7 +86,8 @@ def trade(fleet: Fleet, contracts: Sequence[Contract], price: Array, gap: float 
     """Energy sold at `price` (T,), and everything the contracts ask for."""
     kinds, ids = kind_blocks(fleet), tuple(a.id for a in fleet.assets)
     view = trade_of(fleet, contracts, kinds)
-    products = [b for p in ("connection_limit", "demand_charge", "reserve") for b in PRODUCTS[p].blocks(view)]
+    names = ("connection_limit", "operating_envelope", "demand_charge", "reserve")
+    products = [b for p in names for b in PRODUCTS[p].blocks(view)]
     problem = assemble(fleet.grid, ids, [*kinds, price_block(ids, fleet.grid, price), *products])
     x = solved(problem, gap).x
     schedule = read_schedule(problem, x, None, np.array([a.tan_phi for a in fleet.assets]))

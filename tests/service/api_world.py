@@ -97,7 +97,7 @@ class World:
         create = self.store.access.create_key
         self.operator, self.desk = create("operator")[1], create("desk")[1]
         self.data_centre, self.cold_store = create("site", "data-centre")[1], create("site", "cold-store")[1]
-        self.glass_works = create("site", "glass-works")[1]
+        self.glass_works, self.issuer = create("site", "glass-works")[1], create("issuer", issuer="dso")[1]
         moves = [("battery-glass", 3, 0.3), ("mill-2", 5, -0.2)]
         self.store.runs.record(made_run(self.system, "r1", steps=24), [])
         self.store.runs.record(made_run(self.system, "r2", steps=25, moves=moves, released=False), [])

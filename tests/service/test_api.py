@@ -35,15 +35,21 @@ DESK_PATHS = [
     ("POST", "/v1/desk/events/dr-1/order"), ("GET", "/v1/desk/flexibility"), ("GET", "/v1/desk/network"),
     ("GET", "/v1/jobs/x"),
 ]  # fmt: skip
-MAY = {"operator": OPERATOR_PATHS + DESK_PATHS, "site": SITE_PATHS, "desk": DESK_PATHS}
+ISSUER_PATHS = [("GET", "/v1/limits"), ("POST", "/v1/limits")]
+MAY = {
+    "operator": [*OPERATOR_PATHS, *DESK_PATHS, ("GET", "/v1/limits")],
+    "site": SITE_PATHS, "desk": DESK_PATHS, "issuer": ISSUER_PATHS,
+}  # fmt: skip
+PATHS = OPERATOR_PATHS + SITE_PATHS + DESK_PATHS + ISSUER_PATHS
 
 
-@pytest.mark.parametrize(("method", "path"), OPERATOR_PATHS + SITE_PATHS + DESK_PATHS)
+@pytest.mark.parametrize(("method", "path"), PATHS)
 def test_each_path_answers_its_roles_and_nobody_else(world: World, method: str, path: str) -> None:
     anybody = world.client.request(method, path)
     assert anybody.status_code == 401
     assert anybody.headers["content-type"] == "application/problem+json"
-    for role, token in (("operator", world.operator), ("site", world.data_centre), ("desk", world.desk)):
+    tokens = {"operator": world.operator, "site": world.data_centre, "desk": world.desk, "issuer": world.issuer}
+    for role, token in tokens.items():
         status = world.ask(token, method, path).status_code
         assert (status == 403) != ((method, path) in MAY[role]), (role, status)
         assert status != 401
@@ -51,7 +57,7 @@ def test_each_path_answers_its_roles_and_nobody_else(world: World, method: str, 
 
 def test_the_matrix_above_names_every_path_of_the_api(world: World) -> None:
     said = {(m.upper(), p) for p, item in world.client.get("/openapi.json").json()["paths"].items() for m in item}
-    shapes = {(m, p.split("?")[0]) for m, p in OPERATOR_PATHS + SITE_PATHS + DESK_PATHS}
+    shapes = {(m, p.split("?")[0]) for m, p in PATHS}
     named = {"r1", "r2", "x", "1", "dr-1", "steel"}
     matched = {(m, "/".join("{}" if part in named else part for part in p.split("/"))) for m, p in shapes}
     generic = {(m, "/".join("{}" if part.startswith("{") else part for part in p.split("/"))) for m, p in said}

@@ -8,6 +8,7 @@ VppError
 ├── NotConverged       a power flow did not converge
 ├── NotSolved          a solver was late, infeasible or returned nonsense
 ├── StaleEpoch         a writer that has been replaced tried to command
+├── StaleRevision      a message older than, or unlike, the one of its id that is known
 ├── SoldTwice          a claim on headroom that other products hold already
 └── NotFound           an id that does not exist
 """
@@ -66,6 +67,10 @@ class NotSolved(VppError):
 
 class StaleEpoch(VppError):
     """A command carried an epoch older than the newest one."""
+
+
+class StaleRevision(VppError):
+    """A revision is older than the one known of its id, or says otherwise under the same number."""
 
 
 class SoldTwice(VppError):

@@ -13,7 +13,7 @@ from dispatch.exposure import Case, Errors, Exposure, Scenarios
 from dispatch.follow.group import Group
 from dispatch.problem import Problem, assemble, limit_block
 from dispatch.product import Trade
-from dispatch.products import connection_limit, microgrid
+from dispatch.products import connection_limit, microgrid, operating_envelope
 from dispatch.products.energy import deviation_prices
 from dispatch.products.registry import PRODUCTS
 from dispatch.products.reserve import NAME as RESERVE
@@ -67,7 +67,7 @@ def blocks(s: Situation) -> list[Block]:
 
 def groups_of(s: Situation) -> tuple[Group, ...]:
     """The connections whose sums the lower rungs must keep."""
-    limits = {connection_limit.NAME: connection_limit.limits, microgrid.NAME: microgrid.limits}
+    limits = {p.NAME: p.limits for p in (connection_limit, operating_envelope, microgrid)}
     return tuple(
         Group(c.assets, *limits[c.product](c, s.grid)) for c in s.contracts if c.product in limits and c.assets
     )  # fmt: skip

@@ -31,6 +31,7 @@ from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.time import Array
 from vpp.service.assemble import exposure_of, groups_of, problem_of, rule_faults, scenarios_of
 from vpp.service.asset_side import explainable
+from vpp.service.received import limits_kept
 from vpp.service.situation import Situation
 
 log = logging.getLogger(__name__)
@@ -112,7 +113,7 @@ def run_stage(
     wall["certify"], wall["total"] = certifying, time.perf_counter() - began
     return DispatchRun(
         run_id, s.stage.name, s.purpose, s.now, s.now, best.level, " | ".join(reasons), best.solution,
-        best.schedule, certificate, s.digest(), wall, inputs=explainable(s, best.solution),
+        best.schedule, certificate, s.digest(), wall, inputs={**explainable(s, best.solution), **limits_kept(s)},
     )  # fmt: skip
 
 

@@ -144,7 +144,8 @@ def _say_plan(console: Console, body: dict[str, Any]) -> None:
     table = Table(title=f"Day-ahead plan, {body['times'][0]} on")
     for name in ("", "value"):
         table.add_column(name)
-    certificate = body["certificate"] or {"verdict": "no network", "share_clean": None, "worst": None}
+    without = "no network" if body["network"] == "none" else f"no certificate, {body['network']}"
+    certificate = body["certificate"] or {"verdict": without, "share_clean": None, "worst": None}
     rows = [
         ("level", body["level"]), ("status", body["status"]), ("objective", body["objective"]),
         ("gap", body["gap"]), ("violations before cuts", body["violations_first"]), ("rounds", body["rounds"]),

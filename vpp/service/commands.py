@@ -4,7 +4,8 @@
     request      on/off for the first quarter that starts after the asset's notice, expires a quarter after its end
     price        the published price for that quarter, expires likewise
 
-A generator that the plan does not curtail is sent its capacity, so that it gives all it has. A machine
+A generator that the plan does not curtail is sent its capacity, so that it gives all it has, or what limits received
+from a grid operator leave it. A machine
 runs only where the arbitrated range holds its power, and stands only where it holds 0. A set-point that
 arbitration changed names who changed it.
 """
@@ -20,7 +21,7 @@ from vpp.domain.command import Quantity, Setpoint
 from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import MINUTE, QUARTER, Array, floor_to
-from vpp.service.arbitrate import Window
+from vpp.service.arbitrate import INF, Window
 
 HOLD_CONTINUOUS = 3 * MINUTE
 NAMESPACE = uuid.UUID("6f0c8a52-6f6e-4d0e-9b7c-5d6d1b7f0a11")
@@ -55,10 +56,12 @@ def continuous(
     now: datetime,
     run_id: str,
     epoch: int,
+    roofs_mw: Mapping[str, float] | None = None,
 ) -> list[Setpoint]:
     """Absolute power for every asset that tracks, at the schedule's interval that holds `now`.
 
-    `available_mw[asset]` (T,) is what each curtailable asset is expected to have over the schedule's grid.
+    `available_mw[asset]` (T,) is what each curtailable asset is expected to have over the schedule's grid,
+    `roofs_mw[asset]` the most it may be commanded.
     Raises ValueError where the schedule does not cover `now`.
     """
     t, issue = schedule.grid.index_of(now), Issue(now, run_id, epoch)
@@ -68,7 +71,7 @@ def continuous(
             continue
         power = float(schedule.power_of(asset.id)[t])
         if asset.kind == "curtailable" and power >= available_mw[asset.id][t] - UNCURTAILED_MW:
-            power = float(asset.params.capacity_mw)
+            power = min(float(asset.params.capacity_mw), (roofs_mw or {}).get(asset.id, INF))
         value, source = _arbitrated(power, windows.get(asset.id))
         found.append(issue.setpoint(asset, "power_mw", value, now, now + HOLD_CONTINUOUS, source))
     return found

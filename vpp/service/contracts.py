@@ -15,6 +15,7 @@ from dispatch.products.reserve import decision
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to, local_midnight, local_time
 from vpp.service.inputs import by_local_hour
+from vpp.service.received import limit_contracts
 from vpp.service.system import System
 
 RESERVE_BID = "reserve_bid"
@@ -22,11 +23,17 @@ RESERVE_BID = "reserve_bid"
 Known = Mapping[str, Array]
 
 
-def contracts_over(system: System, grid: TimeGrid, now: datetime, purpose: str) -> tuple[Contract, ...]:
-    """Every contract of the portfolio with what is known of it at `now`."""
-    return tuple(
+def contracts_over(
+    system: System, grid: TimeGrid, now: datetime, purpose: str, limits_at: datetime | None = None
+) -> tuple[Contract, ...]:
+    """Every contract of the portfolio with what is known of it at `now`, and the limits received by then.
+
+    `limits_at` is a later moment by which limits may have been received: that of an oracle.
+    """
+    stated = tuple(
         replace(c, known=KNOWN.get(c.product, _nothing)(system, c, grid, now, purpose)) for c in system.loaded.contracts
     )
+    return stated + limit_contracts(system, grid, limits_at or now)
 
 
 def without_given(

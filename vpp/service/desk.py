@@ -36,6 +36,7 @@ from vpp.service.commands import announced, continuous
 from vpp.service.contracts import RESERVE_BID
 from vpp.service.headroom import claim_positions, ledger_of
 from vpp.service.knowledge import gather
+from vpp.service.received import roofs_mw
 from vpp.service.situation import Situation, UnitPosition
 from vpp.service.system import System
 from vpp.service.tracking import QuarterMeter, Tracker, observe
@@ -212,8 +213,9 @@ class Desk:
         available = {a: v["available_mw"] for a, v in situation.inputs.items() if "available_mw" in v}
         windows = arbitrate(self.system.store.events.active_proposals(now), now)
         setpoints = continuous(
-            run.schedule, self.system.portfolio.assets, available, windows, now, run.id, self.system.epoch
-        )
+            run.schedule, self.system.portfolio.assets, available, windows, now, run.id, self.system.epoch,
+            roofs_mw(situation, run.schedule),
+        )  # fmt: skip
         return self._record(run, setpoints, REAL_TIME, now, situation)
 
     def _follow_taps(self, s: Situation, schedule: Schedule) -> None:

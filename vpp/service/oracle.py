@@ -79,7 +79,7 @@ def _situation(system: System, truth: Truth, initial: Mapping[str, AssetState]) 
         forecast=forecast, price_eur_per_mwh=price_over(system, grid, grid.end),
         fee_eur_per_mwh=system.market.fee(grid, portfolio.zone), deviation_factor=system.market.deviation_beta,
         positions=units, end_value=end_values(system, grid, None), calls=_calls(system, grid), grid_side=side,
-        contracts=contracts_over(system, grid, grid.start, "oracle"),
+        contracts=contracts_over(system, grid, grid.start, "oracle", limits_at=grid.end),
         rules=system.loaded.rules,
     )  # fmt: skip
 

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from dispatch.certify import certify
 from dispatch.check import check_contracts, check_schedule
+from dispatch.products.operating_envelope import NAME as ENVELOPE
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.network import Certificate, Violation
 from vpp.domain.portfolio import AssetState
@@ -29,6 +30,7 @@ from vpp.service.desk import PLAN
 from vpp.service.knowledge import gather
 from vpp.service.moments import Moment
 from vpp.service.outcome import plan_json
+from vpp.service.received import limits_kept, source_of
 from vpp.service.settings import Settings
 from vpp.service.situation import Situation
 from vpp.service.stage_checks import PLAN_STEPS, iso
@@ -95,6 +97,7 @@ def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
         "prices": prices_json(s, run),
         "inputs_digest": run.inputs_digest,
         "certificate": certificate_json(certificate, s.grid) if certificate else None,
+        "network": source_of(s), **limits_kept(s),
     }  # fmt: skip
 
 
@@ -240,7 +243,8 @@ def _contract_faults(schedule: Schedule, s: Situation) -> list[Fault]:
     """Contracts broken or misreported; one that the plan must state and does not is missing."""
     told = schedule.products
     known = {c.id for c in s.contracts}
-    bound = [c.id for c in s.contracts if c.known and np.any(c.known.get("interval", np.zeros(1)) >= 0.0)]
+    stated = (c for c in s.contracts if c.product != ENVELOPE and c.known)
+    bound = [c.id for c in stated if np.any(c.known.get("interval", np.zeros(1)) >= 0.0)]
     faults = [Fault(c, "products", "is missing") for c in bound if c not in told]
     faults += [Fault(c, "products", "is no contract of the portfolio") for c in told if c not in known]
     return faults or check_contracts(s.contracts, s.portfolio.assets, s.states, s.inputs, schedule)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, time
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from vpp.domain.envelope import ReceivedLimits
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.forecast import Series
 from vpp.domain.market import Event
@@ -27,6 +28,7 @@ from vpp.domain.time import utc
 from vpp.service import contract_files
 from vpp.service import portfolio_files as files
 from vpp.service.asset_checks import CONFIG, Known, build_asset, device_profiles, fleet_faults, shared_meters
+from vpp.service.limit_files import read_limits
 from vpp.service.market_config import MarketConfig
 from vpp.service.references import References, references_of
 from vpp.service.rule_files import load_rules
@@ -39,7 +41,8 @@ if TYPE_CHECKING:
     from dispatch.rules import RuleFile
     from grid_models.spec import NetworkSpec
 
-FILES, OPTIONAL = ("portfolio", "market", "stages", "network", "events"), ("network", "events")
+FILES = ("portfolio", "market", "stages", "network", "limits", "events")
+OPTIONAL = ("network", "limits", "events")
 LISTS = ("series", "sites", "metering_points", "assets", "trading_units", "congestion_points")
 
 
@@ -59,7 +62,8 @@ class LoadedPortfolio:
     `network` is the specification of the network model, its file as a path (None: no model is given);
     `series` are the portfolio's own; `devices` names each asset's device profile; `issue` is the local time of D-1 at
     which the day-ahead run of day D starts; `digest` is the SHA-256 of all files; `contracts` are those of
-    market.yaml with the assets they bind, `rules` the operator's contract rules.
+    market.yaml with the assets they bind, `rules` the operator's contract rules; `received` are the issuers of limits
+    with their places and defaults, and the envelopes of limits.yaml.
     """
 
     directory: Path
@@ -78,6 +82,7 @@ class LoadedPortfolio:
     digest: str
     contracts: tuple[Contract, ...] = ()
     rules: RuleFile | None = None
+    received: ReceivedLimits = field(default_factory=ReceivedLimits)
 
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises KeyError."""
@@ -115,7 +120,7 @@ def load_portfolio(directory: Path) -> LoadedPortfolio:
 
 
 def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
-    """Read portfolio.yaml, market.yaml, stages.yaml and, where given, network.yaml, events.yaml and rules.py.
+    """Read portfolio.yaml, market.yaml, stages.yaml and, where given, network, limits and events.yaml and rules.py.
 
     `config` holds the device profiles. Raises InputFaults where there is no folder.
     """
@@ -140,6 +145,7 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     faults += _missing_lists(lists) if lists is not None else []
     events = _events(raw["events"], lists, faults)
     faults += _misfits(header, market, stages_file)
+    received = read_limits(raw["limits"], lists, portfolio, [terms.id for _, terms in defined], faults)
     contracts = _contracts(defined, portfolio) if portfolio and not faults else ()
     faults += contract_files.overlaps(contracts)
     rules = load_rules(directory, portfolio if not faults else None, stages, initial, faults)
@@ -148,7 +154,7 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
         loaded = LoadedPortfolio(
             directory, portfolio, network, market, stages, stages_file.release, stages_file.issue, events, initial,
             devices, series, header.location, header.response, _digest(directory), contracts,
-            rules,
+            rules, received,
         )  # fmt: skip
     given = (directory / "network.yaml").exists()
     return Reading(loaded, tuple(dict.fromkeys(faults)), given, network, outages, references_of(raw["portfolio"]))

@@ -14,19 +14,20 @@ from adapters.store import Store
 from vpp.service.api.context import ApiDep
 from vpp.service.api.problems import Problem
 
-OPERATOR, SITE, DESK = "operator", "site", "desk"
-Role = Literal["operator", "site", "desk"]
+OPERATOR, SITE, DESK, ISSUER = "operator", "site", "desk", "issuer"
+Role = Literal["operator", "site", "desk", "issuer"]
 SESSION_KEY = "key"
 BEARER = HTTPBearer(auto_error=False, description="An API key: `Authorization: Bearer <id>.<secret>`")
 
 
 @dataclass(frozen=True)
 class Principal:
-    """A verified key: its id, role, and its site where the role is `site`."""
+    """A verified key: its id, role, its site where the role is `site`, its issuer of limits where it is `issuer`."""
 
     key_id: str
     role: str
     site: str | None
+    issuer: str | None = None
 
 
 def principal_of_token(store: Store, token: str) -> Principal | None:
@@ -38,7 +39,7 @@ def principal_of_token(store: Store, token: str) -> Principal | None:
 def principal_of_session(store: Store, key_id: str | None) -> Principal | None:
     """Whoever signed in on the page, as long as the key is not revoked."""
     key = next((k for k in store.access.list() if k.id == key_id), None) if key_id else None
-    return Principal(key.id, key.role, key.site) if key and key.revoked_at is None else None
+    return Principal(key.id, key.role, key.site, key.issuer) if key and key.revoked_at is None else None
 
 
 def principal(
@@ -80,6 +81,17 @@ def site_of(who: Annotated[Principal, Depends(allowed(SITE))]) -> str:
 
 
 SiteDep = Annotated[str, Depends(site_of)]
+LimitsDep = Annotated[Principal, Depends(allowed(ISSUER, OPERATOR))]
+
+
+def issuer_of(who: Annotated[Principal, Depends(allowed(ISSUER))]) -> str:
+    """The issuer of an issuer's key."""
+    if who.issuer is None:
+        raise Problem(403, "this key names no issuer")
+    return who.issuer
+
+
+IssuerDep = Annotated[str, Depends(issuer_of)]
 
 
 class Session(BaseModel):
@@ -88,3 +100,4 @@ class Session(BaseModel):
     key_id: str
     role: str
     site: str | None
+    issuer: str | None

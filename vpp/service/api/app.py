@@ -14,7 +14,7 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Match, Route
 
 from vpp.domain.time import rfc3339
-from vpp.service.api import desk, jobs, keys, operations, overrides, runs, scores, session, site, trade
+from vpp.service.api import desk, jobs, keys, limits, operations, overrides, runs, scores, session, site, trade
 from vpp.service.api.context import Api, ApiDep
 from vpp.service.api.problems import Problem, install
 from vpp.service.page import mount_page
@@ -23,11 +23,11 @@ from vpp.service.system import System
 VERSION = "1"
 ABOUT = """
 Dispatch of a virtual power plant. Injection is positive, consumption negative; MW, MWh, RFC 3339 times, half-open
-intervals. Every request carries `Authorization: Bearer <key>`; a key has one of three roles: `operator`, `site`
-(only its own site's things), `desk` (the grid desk). Long work answers 202 with a job to poll. Errors are
-`application/problem+json` and list every fault.
+intervals. Every request carries `Authorization: Bearer <key>`; a key has one of four roles: `operator`, `site`
+(only its own site's things), `desk` (the grid desk), `issuer` (a grid operator that sends limits). Long work answers
+202 with a job to poll. Errors are `application/problem+json` and list every fault.
 """
-ROUTERS = (session, runs, jobs, overrides, operations, scores, trade, keys, site, desk)
+ROUTERS = (session, runs, jobs, overrides, operations, scores, trade, keys, limits, site, desk)
 
 
 class Health(BaseModel):

@@ -13,7 +13,17 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict
 from starlette.exceptions import HTTPException
 
-from vpp.domain.errors import DataGap, Fault, InputFaults, LookAhead, NotFound, NotSolved, SoldTwice, StaleEpoch
+from vpp.domain.errors import (
+    DataGap,
+    Fault,
+    InputFaults,
+    LookAhead,
+    NotFound,
+    NotSolved,
+    SoldTwice,
+    StaleEpoch,
+    StaleRevision,
+)
 from vpp.service.api.semantics import meaning_faults
 
 log = logging.getLogger(__name__)
@@ -127,5 +137,5 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(Problem, _refused)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(Exception, _broken)
-    for kind in (NotSolved, DataGap, LookAhead, SoldTwice, StaleEpoch):
+    for kind in (NotSolved, DataGap, LookAhead, SoldTwice, StaleEpoch, StaleRevision):
         app.add_exception_handler(kind, _conflict)

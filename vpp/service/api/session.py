@@ -26,7 +26,7 @@ class SignIn(BaseModel):
 
 
 def _view(who: Principal) -> Session:
-    return Session(key_id=who.key_id, role=who.role, site=who.site)
+    return Session(key_id=who.key_id, role=who.role, site=who.site, issuer=who.issuer)
 
 
 @router.post("/v1/session", status_code=201, summary="Sign in", response_model=Session, responses=answers(401, 422))

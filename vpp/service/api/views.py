@@ -8,6 +8,7 @@ from typing import Any
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.time import Array, TimeGrid, rfc3339
 from vpp.service.plan import certificate_json
+from vpp.service.received import LIMITS
 from vpp.service.statements import plain
 
 
@@ -57,4 +58,5 @@ def run_json(run: DispatchRun) -> dict[str, Any]:
         "costs": dict(s.costs) if s else {}, "wall_s": dict(run.wall_s), "inputs_digest": run.inputs_digest,
         "certificate": certificate_json(run.certificate, run.schedule.grid) if run.certificate else None,
         "schedule": schedule_json(run.schedule),
+        "limits": run.inputs.get(LIMITS),
     }  # fmt: skip

@@ -1,0 +1,53 @@
+"""Operating envelope: limits received from a grid operator on the net exchange of a connection or a group.
+
+    -import_mw[t] - over_import[t]  <=  sum_i p_i[t]  <=  export_mw[t] + over_export[t],       over >= 0
+    cost = excess_eur_per_mwh h[t] (over_import[t] + over_export[t])
+
+The limits change from step to step; which of them holds when is decided in `vpp.domain.envelope`. The excess is
+priced like that of a connection limit: what no decision of ours can keep is exceeded as little as possible, and the
+independent check names it. Source: that of `vpp.domain.envelope`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from dispatch.block import Block
+from dispatch.product import Contract, Trade
+from dispatch.products.connection_limit import EXCESS_EUR_PER_MWH, exchange_limit
+from vpp.domain.time import Array, TimeGrid
+
+NAME = "operating_envelope"
+Terms = None
+IMPORT, EXPORT = "import_mw", "export_mw"
+KNOWN = (IMPORT, EXPORT)
+
+
+@dataclass(frozen=True)
+class Received:
+    """The limits of one place besides their MW: its id, its issuer's id and name, the envelopes in force over the grid,
+    whether the issuer's default holds somewhere, and the price of an excess."""
+
+    id: str
+    issuer: str
+    issuer_name: str
+    envelopes: tuple[str, ...] = ()
+    default: bool = False
+    excess_eur_per_mwh: float = EXCESS_EUR_PER_MWH
+
+
+def limits(contract: Contract, grid: TimeGrid) -> tuple[Array, Array]:
+    """(lower, upper) net injection (T,) of the contract's assets."""
+    return -contract.trajectory(IMPORT, grid.n), contract.trajectory(EXPORT, grid.n)
+
+
+def blocks(trade: Trade) -> list[Block]:
+    """One block a place."""
+    return [_block(c, trade) for c in trade.of(NAME)]
+
+
+def _block(c: Contract, trade: Trade) -> Block:
+    imported, exported = (c.trajectory(name, trade.grid.n) for name in KNOWN)
+    return exchange_limit(
+        f"{NAME} {c.id}", c.id, (imported, exported), c.terms.excess_eur_per_mwh, c.assets, trade.asset_ids, trade.grid
+    )
