@@ -124,6 +124,39 @@ def test_the_example_is_the_demo_without_its_network(checked: tuple[LoadedPortfo
         np.testing.assert_allclose(series.values[k : k + 960], source.values[j : j + 960], atol=1e-4)
 
 
+def test_a_file_may_build_on_another(tmp_path: Path) -> None:
+    shutil.copytree(DEMO, tmp_path / "demo")
+    mine = tmp_path / "mine"
+    shutil.copytree(EXAMPLE, mine)
+    elsewhere = "\nlocation: {latitude: 1.0, longitude: 2.0}\n"
+    (mine / "portfolio.yaml").write_text((EXAMPLE / "portfolio.yaml").read_text() + elsewhere)
+    first = load_portfolio(mine)
+    assert first.portfolio.id == "demo-limits" and first.location.latitude == 1.0
+    assert set(first.series) == {"steel", *(p.stem.replace("-", ":", 1) for p in mine.glob("series/*-*.parquet"))}
+    market = tmp_path / "demo" / "market.yaml"
+    market.write_text(market.read_text().replace("deviation_beta: 0.25", "deviation_beta: 0.5"))
+    second = load_portfolio(mine)
+    assert (first.market.deviation_beta, second.market.deviation_beta) == (0.25, 0.5)
+    assert first.digest != second.digest
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("base: ../nowhere.yaml", "market.yaml/base: ../nowhere.yaml is no file"),
+        ("base: [a]", "market.yaml/base: ['a'] is no file"),
+        ("base: stages.yaml", "market.yaml/base: stages.yaml builds on another file itself"),
+    ],
+)
+def test_a_base_that_cannot_be_built_on_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    shutil.copytree(DEMO, tmp_path / "demo")
+    shutil.copytree(EXAMPLE, tmp_path / "mine")
+    (tmp_path / "mine" / "market.yaml").write_text(text)
+    with pytest.raises(InputFaults) as caught:
+        load_portfolio(tmp_path / "mine")
+    assert reason in [str(f) for f in caught.value.faults]
+
+
 def test_the_example_has_limits_of_every_sort() -> None:
     received = load_portfolio(EXAMPLE).received
     assert {p.issuer for p in received.places} == {i.id for i in received.issuers}

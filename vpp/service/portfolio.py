@@ -28,13 +28,14 @@ from vpp.domain.time import utc
 from vpp.service import contract_files
 from vpp.service import portfolio_files as files
 from vpp.service.asset_checks import CONFIG, Known, build_asset, device_profiles, fleet_faults, shared_meters
+from vpp.service.layered_files import read_layered
 from vpp.service.limit_files import read_limits
 from vpp.service.market_config import MarketConfig
 from vpp.service.references import References, references_of
 from vpp.service.rule_files import load_rules
 from vpp.service.series import load_series
 from vpp.service.stage_checks import stage_faults
-from vpp.service.yaml_files import items, raw_ids, read_mapping, validated
+from vpp.service.yaml_files import items, raw_ids, validated
 
 if TYPE_CHECKING:
     from dispatch.product import Contract
@@ -127,7 +128,8 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     faults: list[Fault] = []
     if not directory.is_dir():
         raise InputFaults([Fault(str(directory), "", "is no folder")])
-    found = {name: read_mapping(directory / f"{name}.yaml", faults, name in OPTIONAL) for name in FILES}
+    bases: list[Path] = []
+    found = {name: read_layered(directory / f"{name}.yaml", faults, name in OPTIONAL, bases) for name in FILES}
     raw = {name: mapping or {} for name, mapping in found.items()}
     read = frozenset(name for name, mapping in found.items() if mapping is not None)
     own = {key: value for key, value in raw["portfolio"].items() if key not in LISTS}
@@ -153,7 +155,7 @@ def read_portfolio(directory: Path, config: Path = CONFIG) -> Reading:
     if not faults and header and market and stages_file and portfolio:
         loaded = LoadedPortfolio(
             directory, portfolio, network, market, stages, stages_file.release, stages_file.issue, events, initial,
-            devices, series, header.location, header.response, _digest(directory), contracts,
+            devices, series, header.location, header.response, _digest(directory, bases), contracts,
             rules, received,
         )  # fmt: skip
     given = (directory / "network.yaml").exists()
@@ -197,11 +199,13 @@ def _misfits(
             yield Fault("market.yaml", "stored_energy_eur_per_mwh", told)
 
 
-def _digest(directory: Path) -> str:
-    """SHA-256 over names and contents of all files of the folder."""
+def _digest(directory: Path, bases: Sequence[Path]) -> str:
+    """SHA-256 over names and contents of all files of the folder, and contents of the files that they build on."""
     total = hashlib.sha256()
     for path in sorted(p for p in directory.rglob("*") if p.is_file()):
         total.update(str(path.relative_to(directory)).encode() + b"\0")
+        total.update(hashlib.sha256(path.read_bytes()).digest())
+    for path in bases:
         total.update(hashlib.sha256(path.read_bytes()).digest())
     return total.hexdigest()
 
