@@ -22,7 +22,10 @@ from vpp.domain.prices import ENERGY, Coupling
 from vpp.domain.time import Array
 
 FEE, NETWORK = "fee", "network"
-PARTS = {"energy": ENERGY, "grid_fee": FEE, "cuts": NETWORK, "call": "order", "limits": "limit", "rules": "rule"}
+PARTS = {
+    "energy": ENERGY, "grid_fee": FEE, "cuts": NETWORK, "call": "order", "limits": "limit", "rules": "rule",
+    "operating_envelope": "received limit",
+}  # fmt: skip
 SMALL_EFFECT, NOTHING_EUR, UNBOUNDED_MW = 1e-2, 1e-7, 1e3
 MANY_ASSETS = 500
 Effects = dict[int, dict[str, float]]
@@ -121,7 +124,7 @@ def _named(p: Placed, row: int, cut: Cut | None, exposure: Exposure | None) -> t
         return cut.element, exposure.names[cut.case]
     if p.rows.names:
         return p.rows.names[row].partition("[")[0], "expected"
-    return ("ordered limit" if p.part == "limit" else p.block), "expected"
+    return ("ordered limit" if p.part == "limit" else p.block.removeprefix("operating_envelope ")), "expected"
 
 
 def _of_row(matrix: sp.csr_array, r: int) -> tuple[list[int], list[float]]:

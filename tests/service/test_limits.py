@@ -23,6 +23,7 @@ from vpp.service.cascade import committing, run_stage
 from vpp.service.commands import continuous
 from vpp.service.desk import Desk
 from vpp.service.event_clock import EventClock
+from vpp.service.explaining import explain_run
 from vpp.service.knowledge import gather
 from vpp.service.loop import Loop
 from vpp.service.plan import check_plan, parse_plan, plan_report
@@ -129,6 +130,12 @@ def test_the_day_ahead_keeps_what_the_free_plan_breaks(
     }  # fmt: skip
     told = report["products"][PLASTICS]["over_import_mw"]
     assert max(told) < 1e-6
+
+
+def test_what_a_limit_does_to_an_asset_is_explained(limited: System) -> None:
+    _, run = planned(limited)
+    told = explain_run(run, limited.portfolio, "wind-89", local("2016-07-12 13:00"))
+    assert "a limit received from the grid operator -" in told["sentence"], "what it takes from the price of energy"
 
 
 def test_a_limit_falls_to_the_default_when_its_envelope_expires(limited: System) -> None:

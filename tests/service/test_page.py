@@ -32,6 +32,7 @@ from vpp.service.page.network_panel import step_of
 from vpp.service.page.snapshot import Snapshot, band_of, collect, recent_runs
 from vpp.service.page.view import Page
 from vpp.service.page.words import LANGUAGES, words
+from vpp.service.received import LIMITS
 
 OTHER_HOST = re.compile(r"""(?:src|href)=["']?https?://|url\(["']?https?://|import[^;]*["']https?://""")
 SAY = words("en")
@@ -314,6 +315,9 @@ def test_the_lines_say_what_is_in_force(shown: Snapshot) -> None:
     said = plan_line(shown, SAY)
     assert "intraday, issued 2016-07-12 15:00, optimal" in said
     assert "clean, 97 % of 200 scenarios without violation" in said
+    assert shown.run is not None
+    limited = replace(shown.run, certificate=None, inputs={LIMITS: {"issuers": ["Ring grid", "Coast"]}})
+    assert "Certificate: none; limits received from Ring grid, Coast." in plan_line(replace(shown, run=limited), SAY)
     assert event_line(shown, SAY) == (
         "dr-1: 1.00 MW more injection on 2016-07-12, 17:30 to 19:00; offered, waiting for answers."
     )

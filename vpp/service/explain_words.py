@@ -18,6 +18,7 @@ OWN = {
 PARTS = {
     "network": "the network", "order": "a demand-response order", "limit": "an ordered limit",
     "rule": "the contract rule", "energy": "energy", "fee": "grid fee",
+    "received limit": "a limit received from the grid operator",
 }  # fmt: skip
 VERBS = {"charge": "charge", "discharge": "discharge", "consumed": "consume"}
 LISTED = 2

@@ -52,9 +52,14 @@ def _of(s: Situation) -> list[Contract]:
     return [c for c in s.contracts if c.product == NAME]
 
 
+def _issuers(s: Situation) -> list[str]:
+    """Their names, in the order of their places."""
+    return list(dict.fromkeys(c.terms.issuer_name for c in _of(s)))
+
+
 def source_of(s: Situation) -> str:
     """Where a run's network limits come from, as people say it."""
-    names = dict.fromkeys(c.terms.issuer_name for c in _of(s))
+    names = _issuers(s)
     parts = [MODEL] if s.grid_side is not None else []
     parts += [f"limits received from {', '.join(names)}"] if names else []
     return "; ".join(parts) or NOTHING
@@ -67,7 +72,7 @@ def limits_kept(s: Situation) -> dict[str, Any]:
         return {}
     return {
         LIMITS: {
-            "source": source_of(s),
+            "source": source_of(s), "issuers": _issuers(s),
             "certificate": NO_CERTIFICATE if s.grid_side is None else "of the network model",
             "places": {c.id: _place(c) for c in found},
         }

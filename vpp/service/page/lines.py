@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo
 from vpp.domain.network import Certificate
 from vpp.service.page.snapshot import Snapshot
 from vpp.service.page.words import Words
+from vpp.service.received import LIMITS
 
 NAMED_NAIVE = 6
 COUNTS = ("sent", "acked", "expired", "superseded", "rejected", "lost", "pending")
@@ -24,7 +25,10 @@ def plan_line(s: Snapshot, say: Words) -> str:
         return say("no_released_plan")
     stage, level = say(f"stage_{s.run.stage}"), say(f"level_{s.run.level}")
     issued = local(s.run.issued_at, ZoneInfo(s.zone))
-    return say("in_force", stage=stage, issued=issued, level=level, certificate=_certificate(s.run.certificate, say))
+    certificate = _certificate(s.run.certificate, say)
+    if LIMITS in s.run.inputs:
+        certificate += say("limits_from", issuers=", ".join(s.run.inputs[LIMITS]["issuers"]))
+    return say("in_force", stage=stage, issued=issued, level=level, certificate=certificate)
 
 
 def _certificate(found: Certificate | None, say: Words) -> str:

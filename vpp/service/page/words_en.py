@@ -48,7 +48,7 @@ WORDS = {
     "purpose_bid": "bid", "purpose_plan": "plan", "purpose_roll": "rolling plan", "purpose_track": "tracking",
     "level_optimal": "optimal", "level_last_good": "last good", "level_merit_order": "merit order",
     "level_device_default": "device default", "verdict_clean": "clean", "verdict_violated": "violated",
-    "verdict_none": "none",
+    "verdict_none": "none", "limits_from": "; limits received from {issuers}",
     "commands_title": "Commands", "sent": "sent", "acked": "acknowledged", "expired": "expired",
     "superseded": "superseded", "rejected": "rejected", "lost": "lost", "pending": "pending",
     "alarms_title": "Alarms", "last": "Last", "count": "Count", "message": "Message", "no_alarms": "No open alarm.",

@@ -48,7 +48,7 @@ WORDS = {
     "purpose_bid": "报价", "purpose_plan": "计划", "purpose_roll": "滚动计划", "purpose_track": "跟踪",
     "level_optimal": "最优", "level_last_good": "上次有效", "level_merit_order": "优先顺序",
     "level_device_default": "设备默认", "verdict_clean": "通过", "verdict_violated": "越限",
-    "verdict_none": "无",
+    "verdict_none": "无", "limits_from": "；限值来自 {issuers}",
     "commands_title": "指令", "sent": "已发送", "acked": "已确认", "expired": "已过期",
     "superseded": "已取代", "rejected": "被拒绝", "lost": "丢失", "pending": "待发送",
     "alarms_title": "告警", "last": "最近", "count": "次数", "message": "内容", "no_alarms": "没有未确认的告警。",
