@@ -1,7 +1,7 @@
 """Contracts, re-checked: what was sold and what is limited, from power, commitment and the shares of the assets.
 
     connection limit  -import_mw <= sum_i P_i <= export_mw
-    envelope          -import_mw[t] <= sum_i P_i[t] <= export_mw[t]
+    envelope          -import_mw[t] <= sum_i P_i[t] <= export_mw[t], also with all reserve of one direction called
     demand charge     peak = max(already, expected, quarter-hour means of -sum_i P_i in the billing period)
     microgrid         -import_mw (1 - separate) <= sum_i P_i <= export_mw (1 - separate)
     reserve           sum of the shares = sold - short in every interval, sold = firm where the gate has closed,
@@ -59,7 +59,20 @@ def _connection_limit(contract: Bound, schedule: Schedule, checked: Collection[s
 def _operating_envelope(contract: Bound, schedule: Schedule, checked: Collection[str]) -> list[Fault]:
     q, net = contract.terms, _sum(schedule, contract.assets)
     least, most = -contract.known["import_mw"], contract.known["export_mw"]
-    return beyond(q.id, f"operating envelope of {q.issuer}", net, least, most, PRODUCT_TOLERANCE_MW)
+    name = f"operating envelope of {q.issuer}"
+    faults = beyond(q.id, name, net, least, most, PRODUCT_TOLERANCE_MW)
+    up, down = (_held(schedule, contract.assets, side) for side in ("up", "down"))
+    lowest, highest = np.minimum(net, least), np.maximum(net, most)
+    faults += beyond(q.id, f"{name}, reserve down called", net - down, lowest, np.inf, PRODUCT_TOLERANCE_MW)
+    faults += beyond(q.id, f"{name}, reserve up called", net + up, -np.inf, highest, PRODUCT_TOLERANCE_MW)
+    return faults
+
+
+def _held(schedule: Schedule, assets: Sequence[str], side: str) -> Array:
+    """(T,) MW of all reserve held in a direction by `assets`."""
+    start = share_name("", side)
+    rows = [v for a in assets for k, v in schedule.decisions.get(a, {}).items() if k.startswith(start)]
+    return np.asarray(np.sum([np.zeros(schedule.grid.n), *map(np.asarray, rows)], axis=0))
 
 
 def _quarters(grid: TimeGrid, values: Array) -> tuple[Array, Array]:

@@ -41,6 +41,11 @@ def limits(contract: Contract, grid: TimeGrid) -> tuple[Array, Array]:
     return -contract.trajectory(IMPORT, grid.n), contract.trajectory(EXPORT, grid.n)
 
 
+def block_name(place: str) -> str:
+    """Name of a place's block, whose columns are over_import_mw and over_export_mw, (1, T) each."""
+    return f"{NAME} {place}"
+
+
 def blocks(trade: Trade) -> list[Block]:
     """One block a place."""
     return [_block(c, trade) for c in trade.of(NAME)]
@@ -49,5 +54,5 @@ def blocks(trade: Trade) -> list[Block]:
 def _block(c: Contract, trade: Trade) -> Block:
     imported, exported = (c.trajectory(name, trade.grid.n) for name in KNOWN)
     return exchange_limit(
-        f"{NAME} {c.id}", c.id, (imported, exported), c.terms.excess_eur_per_mwh, c.assets, trade.asset_ids, trade.grid
+        block_name(c.id), c.id, (imported, exported), c.terms.excess_eur_per_mwh, c.assets, trade.asset_ids, trade.grid
     )

@@ -26,6 +26,8 @@ A machine that gives all or nothing (a mill) is sold only while it runs and may 
 so it is sold in no second interval that begins before, and has no power left to catch up with: its product store
 holds what is missing, for the longer of sustain and rest, until the recovery is over; the next plans make it up.
 
+Behind limits received from a grid operator a call keeps them as well (`_reserve_behind`).
+
 cost = penalty h short - price h sold. The room is that of the expected forecast, as every plan is. Sources:
 Commission Regulations (EU) 2017/1485, Art. 156 to 161 (reserves of units with limited energy) and 2017/2195,
 Art. 25 and 32 (standard products and procurement of capacity); numbers are data.
@@ -42,6 +44,7 @@ from pydantic import Field, model_validator
 
 from dispatch.block import AssetResult, Block, Reader
 from dispatch.product import Contract, ContractTerms, Trade
+from dispatch.products._reserve_behind import rows_behind
 from dispatch.products._reserve_layout import (
     Intervals,
     Layout,
@@ -131,7 +134,8 @@ def blocks(trade: Trade) -> list[Block]:
         return []
     two_ways = two_ways_of(trade.kinds) if trade.integers else {}
     layout = Layout(offers, rooms_of(trade.kinds), two_ways, trade.grid, trade.integers)
-    return [Block(BLOCK, layout.columns, tuple(rows(layout)), read=_reader(layout))]
+    stated = (*rows(layout), *rows_behind(layout, trade))
+    return [Block(BLOCK, layout.columns, stated, read=_reader(layout))]
 
 
 def _offers(c: Contract, trade: Trade, where: Mapping[str, tuple[str, int]]) -> list[Offer]:

@@ -14,11 +14,14 @@ from dispatch.block import Block
 from dispatch.check import check_contracts
 from dispatch.product import Contract, Trade
 from dispatch.products.operating_envelope import NAME, Received, blocks, limits
+from dispatch.products.reserve import Side, decision
 from tests.dispatch.commitment_oracle import GRIDS
 from tests.dispatch.random_fleet import Fleet, random_fleet
 from tests.dispatch.test_contracts import position, prices, store_oracle, store_plan
-from tests.dispatch.trade_cases import trade
+from tests.dispatch.trade_cases import reserve_contract, trade
+from tests.dispatch.trade_cases import terms as reserve_terms
 from vpp.domain.errors import DataGap
+from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array, TimeGrid
 
 QUICK = (Phase.explicit, Phase.reuse, Phase.generate)
@@ -126,3 +129,47 @@ def test_limits_are_asked_for_by_name_and_bound_the_sum_of_the_lower_rungs() -> 
     assert low.tolist() == [-0.4] * on.n and high.tolist() == [0.2] * on.n
     with pytest.raises(DataGap, match="cable/import_mw"):
         limits(replace(made, known={}), on)
+
+
+RESERVE_KINDS = ("battery", "curtailable", "fixed_load")
+
+
+def held(schedule: Schedule, side: Side) -> Array:
+    """(T,) MW of reserve in one direction, all assets."""
+    rows = [d[decision("r", side)] for d in schedule.decisions.values() if decision("r", side) in d]
+    total: Array = np.sum(rows, axis=0)
+    return total
+
+
+@settings(max_examples=10, deadline=None, phases=QUICK)
+@given(seeds, st.sampled_from(["quarters", "mixed", "hours", "odd"]), st.sampled_from(["up", "down", "symmetric"]))
+def test_a_call_of_all_that_is_held_keeps_the_limits_too(seed: int, grid_name: str, direction: str) -> None:
+    fleet, rng = random_fleet(seed, grid_name, RESERVE_KINDS), np.random.default_rng(seed)
+    reserve = reserve_contract(fleet, reserve_terms(direction=direction, activation_min=30.0), 300.0)
+    taken, given = rng.uniform(1.0, 3.0, (2, fleet.grid.n))
+    limited = of_fleet(fleet, taken, given)
+    free, bound = (trade(fleet, c, prices(fleet, seed), 1e-5) for c in ([reserve], [limited, reserve]))
+    told = bound.schedule.products["cable"]
+    net = bound.schedule.power_mw.sum(axis=0)
+    for side, most, over, sign in (("up", given, "over_export_mw", 1.0), ("down", taken, "over_import_mw", -1.0)):
+        if direction in (side, "symmetric"):
+            assert (sign * net + held(bound.schedule, side) <= most + told[over] + 1e-4).all()  # type: ignore[arg-type]
+    assert free.objective <= bound.objective + 1e-4 * max(1.0, abs(bound.objective))
+    faults = check_contracts([limited, reserve], fleet.assets, fleet.states, fleet.inputs, bound.schedule)
+    assert all("reserve" not in str(f) for f in faults), faults
+
+
+def test_reserve_that_a_limit_does_not_leave_is_short_and_found_by_the_check() -> None:
+    """A firm MW up behind an export of what the plan injects already: without the limit it is held, with it short."""
+    fleet = random_fleet(1, "quarters", ("battery",), outages=False)
+    reserve = reserve_contract(fleet, reserve_terms(), 20.0, firm_mw=0.3)
+    free = trade(fleet, [reserve], prices(fleet, 1)).schedule
+    net = free.power_mw.sum(axis=0)
+    tight = of_fleet(fleet, np.full(fleet.grid.n, 50.0), np.maximum(net, 0.0))
+    assert free.products["r"]["short_up_mw"].max() < 1e-6
+    found = [str(f) for f in check_contracts([tight], fleet.assets, fleet.states, fleet.inputs, free)]
+    assert len(found) == 1 and found[0].startswith("cable/operating envelope of dso, reserve up called: step ")
+    nothing = of_fleet(fleet, np.zeros(fleet.grid.n), np.zeros(fleet.grid.n))
+    bound = trade(fleet, [nothing, reserve], prices(fleet, 1)).schedule
+    assert bound.products["r"]["short_up_mw"].min() == pytest.approx(0.3, abs=1e-6)
+    assert check_contracts([nothing, reserve], fleet.assets, fleet.states, fleet.inputs, bound) == []
