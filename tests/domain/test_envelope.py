@@ -93,9 +93,7 @@ def test_a_step_is_bound_by_the_least_of_its_moments() -> None:
 def test_days_of_summer_time_keep_their_hours(day: date) -> None:
     """Limits from 01:00 to 04:00 of wall time cover two, three or four hours of the day."""
     zone, grid = "Europe/Berlin", TimeGrid.local_day(day, "Europe/Berlin")
-    start, end = (
-        local_time(day, datetime(2016, 1, 1, hour).time(), zone) for hour in (1, 4)
-    )
+    start, end = (local_time(day, datetime(2016, 1, 1, hour).time(), zone) for hour in (1, 4))
     found = bounds_over(CABLE, (envelope("a", over(start, end, 0.2)),), grid)
     assert int((found.import_mw == 0.2).sum()) == grid.n - 84
     assert found.import_mw[:4].tolist() == [1.0] * 4 and found.import_mw[-80:].tolist() == [1.0] * 80

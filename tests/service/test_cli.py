@@ -146,7 +146,7 @@ def test_bad_arguments_end_with_2_before_any_work(arguments: list[str], monkeypa
     def never(*_: object, **__: object) -> None:
         raise AssertionError("the portfolio was read")
 
-    monkeypatch.setattr("vpp.service.portfolio.read_mapping", never)
+    monkeypatch.setattr("vpp.service.portfolio.read_layered", never)
     assert CliRunner().invoke(app, arguments).exit_code == 2
 
 

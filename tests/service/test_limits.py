@@ -28,7 +28,7 @@ from vpp.service.knowledge import gather
 from vpp.service.loop import Loop
 from vpp.service.plan import check_plan, parse_plan, plan_report
 from vpp.service.portfolio import LoadedPortfolio
-from vpp.service.received import LIMITS, bounds_at, roofs_mw, source_of
+from vpp.service.received import LIMITS, bounds_at, limits_kept, roofs_mw, source_of
 from vpp.service.situation import Situation
 from vpp.service.system import System
 from vpp.service.tracking import QuarterMeter, Tracker
@@ -284,6 +284,29 @@ def test_a_day_of_summer_time_has_its_limits_at_wall_time(
     known = next(c.known for c in s.contracts if c.id == WIND)["export_mw"]
     assert s.grid.n - 56 == {3: 92, 10: 100}[day.month]
     assert int((known == 1.0).sum()) == {3: 8, 10: 16}[day.month] and set(known) == {1.0, 9.0}
+    system.store.close()
+
+
+def test_nothing_is_offered_that_the_limits_of_the_unit_forbid(
+    make: Make, checked: tuple[LoadedPortfolio, object]
+) -> None:
+    everyone = tuple(a.id for a in checked[0].portfolio.assets)
+    evening = Interval(local("2016-07-12 17:00"), local("2016-07-12 21:00"), 4.0, 2.0)
+    sent = Envelope("evening", 1, "dso", "unit", ISSUED, (evening,))
+    limits = ReceivedLimits((Issuer("dso", "Ring"),), (Place("unit", "dso", everyone, BIG, BIG),), (sent,))
+    system = make(ISSUED, network=False, received=limits, stages=quick(checked[0].stages))
+    (bid,) = Desk(system).bid(ISSUED)
+    inside = np.array([evening.start <= t < evening.end for t in bid.grid.starts])
+    assert inside.sum() == 4 and bid.mw[:, inside].max() <= 2.0 + TOLERANCE_MW and bid.mw[:, ~inside].max() > 2.0
+    system.store.close()
+
+
+def test_a_model_and_limits_hold_together_and_the_certificate_is_the_models(make: Make, limits: ReceivedLimits) -> None:
+    system = make(ISSUED, received=limits)
+    s = gather(system, "day_ahead", "plan", ISSUED, scenarios=0)
+    assert source_of(s) == "network model; limits received from Ring grid operator"
+    assert limits_kept(s)[LIMITS]["certificate"] == "of the network model"
+    assert len(s.contracts) == len(limits.places) and s.grid_side is not None
     system.store.close()
 
 

@@ -36,7 +36,7 @@ from vpp.service.commands import announced, continuous
 from vpp.service.contracts import RESERVE_BID
 from vpp.service.headroom import claim_positions, ledger_of
 from vpp.service.knowledge import gather
-from vpp.service.received import roofs_mw
+from vpp.service.received import exchange_bounds, roofs_mw
 from vpp.service.situation import Situation, UnitPosition
 from vpp.service.system import System
 from vpp.service.tracking import QuarterMeter, Tracker, observe
@@ -139,7 +139,8 @@ class Desk:
         quarters = s.grid.part(first, s.grid.n)
         grid = TimeGrid.between(quarters.start, quarters.end, product.interval)
         low, high = ledger_of(s).bounds_mw(unit.assets)
-        mw = np.clip(mw + self._hedge(s, unit), low, high)
+        least, most = exchange_bounds(s, unit.assets)
+        mw = np.clip(mw + self._hedge(s, unit), np.maximum(low, least), np.minimum(high, most))
         prices, offered = (grid.sample(quarters, v[:, first:]) for v in (price, mw))
         offered = np.where(np.abs(offered) < product.min_mw, 0.0, offered)
         return Bid(f"{run.id}:{unit.unit}", unit.unit, product.product, gate, s.now, grid, prices, offered)

@@ -7,15 +7,18 @@ what is allowed and nothing of the network behind them: only a model yields a ce
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from dispatch.block import INF
 from dispatch.product import Contract
-from dispatch.products.operating_envelope import EXPORT, IMPORT, NAME, Received
+from dispatch.products.operating_envelope import EXPORT, IMPORT, NAME, Received, limits
 from vpp.domain.envelope import Bounds, Envelope, bounds_over, newest
 from vpp.domain.schedule import Schedule
-from vpp.domain.time import TimeGrid
+from vpp.domain.time import Array, TimeGrid
 from vpp.service.situation import Situation
 from vpp.service.system import System
 
@@ -72,7 +75,8 @@ def limits_kept(s: Situation) -> dict[str, Any]:
         return {}
     return {
         LIMITS: {
-            "source": source_of(s), "issuers": _issuers(s),
+            "source": source_of(s),
+            "issuers": _issuers(s),
             "certificate": NO_CERTIFICATE if s.grid_side is None else "of the network model",
             "places": {c.id: _place(c) for c in found},
         }
@@ -86,6 +90,16 @@ def _place(c: Contract) -> dict[str, Any]:
         IMPORT: c.known[IMPORT].tolist(), EXPORT: c.known[EXPORT].tolist(),
         "envelopes": list(c.terms.envelopes), "default_in_use": c.terms.default,
     }  # fmt: skip
+
+
+def exchange_bounds(s: Situation, assets: Sequence[str]) -> tuple[Array, Array]:
+    """(least, most) net injection (T,) of exactly these assets by received limits; infinite where none binds them."""
+    least, most = np.full(s.grid.n, -INF), np.full(s.grid.n, INF)
+    for c in _of(s):
+        if set(c.assets) == set(assets):
+            low, high = limits(c, s.grid)
+            least, most = np.maximum(least, low), np.minimum(most, high)
+    return least, most
 
 
 def roofs_mw(s: Situation, schedule: Schedule) -> dict[str, float]:
