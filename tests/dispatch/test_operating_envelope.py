@@ -12,12 +12,15 @@ from hypothesis import strategies as st
 
 from dispatch.block import Block
 from dispatch.check import check_contracts
+from dispatch.problem import assemble
 from dispatch.product import Contract, Trade
-from dispatch.products.operating_envelope import NAME, Received, blocks, limits
+from dispatch.products.operating_envelope import AIM, NAME, Received, blocks, limits
 from dispatch.products.reserve import Side, decision
+from dispatch.solvers.highs_door import Living
 from tests.dispatch.commitment_oracle import GRIDS
 from tests.dispatch.random_fleet import Fleet, random_fleet
 from tests.dispatch.test_contracts import position, prices, store_oracle, store_plan
+from tests.dispatch.tiny import load
 from tests.dispatch.trade_cases import reserve_contract, trade
 from tests.dispatch.trade_cases import terms as reserve_terms
 from vpp.domain.errors import DataGap
@@ -56,8 +59,8 @@ def test_it_equals_the_literal_model(grid_name: str, seed: int) -> None:
     def rules(m: pyo.ConcreteModel, h: list[float]) -> object:
         m.over, m.under = (pyo.Var(m.t, domain=pyo.NonNegativeReals) for _ in range(2))
         for t in m.t:
-            m.rules.add(m.net[t] >= -float(taken[t]) - m.over[t])
-            m.rules.add(m.net[t] <= float(given[t]) + m.under[t])
+            m.rules.add(m.net[t] >= -0.99 * float(taken[t]) - m.over[t])
+            m.rules.add(m.net[t] <= 0.99 * float(given[t]) + m.under[t])
         return 900.0 * sum(h[t] * (m.over[t] + m.under[t]) for t in m.t)
 
     ids = ("b", "l")
@@ -98,13 +101,24 @@ def test_a_plan_keeps_its_limits_or_says_by_how_much_it_does_not(seed: int, grid
 
 @pytest.mark.parametrize(("evening_mw", "missed_mwh"), [(1.0, 0.0), (1.5, 1.25)])
 def test_what_cannot_be_kept_is_exceeded_least(evening_mw: float, missed_mwh: float) -> None:
-    """Load for 2.5 h, then 0.2 MW for 2.5 h, behind 0.6 MW of import: a store of 2 MWh that holds 1 covers 1 MWh, and
-    takes it back at 0.4 MW; what is missing beyond that nobody can cover."""
+    """Load for 2.5 h, then 0.2 MW for 2.5 h, and 0.6 MW of import to aim at: a store of 2 MWh that holds 1 covers that
+    much, and takes it back at 0.4 MW; what is missing beyond that nobody can cover."""
     on, ids = GRIDS["quarters"], ("b", "l")
     load_mw, price = np.where(np.arange(on.n) < 10, evening_mw, 0.2), np.full(on.n, 50.0)
-    limited = block(on, envelope(ids, np.full(on.n, 0.6), np.zeros(on.n)), ids)
+    limited = block(on, envelope(ids, np.full(on.n, 0.6 / AIM), np.zeros(on.n)), ids)
     cost = store_plan(on, load_mw, price, limited)
     assert cost == pytest.approx(20_000.0 * missed_mwh + 50.0 * float(load_mw @ on.hours), rel=1e-6)
+
+
+def test_a_plan_aims_inside_its_limits_and_tells_an_excess_of_the_limits_themselves() -> None:
+    """A load of 1 MW that nothing serves: within 1 % of the limit nothing is exceeded, past it what is past it."""
+    on, ids, zero = GRIDS["hours"], ("l",), np.zeros(GRIDS["hours"].n)
+    for limit_mw, told_mw in ((1.02, 0.0), (1.005, 0.0), (0.9, 0.1)):
+        stated = block(on, envelope(ids, np.full(on.n, limit_mw), zero), ids)
+        raw = Living(assemble(on, ids, [load("l", np.ones(on.n)), stated])).solve_lp(30.0)
+        found = stated.read(raw.x, {})["cable"].decisions
+        np.testing.assert_allclose(found["over_import_mw"], told_mw, atol=1e-9)
+        assert raw.objective == pytest.approx(20_000.0 * max(1.0 - AIM * limit_mw, 0.0) * float(on.hours.sum()))
 
 
 def test_a_plan_that_breaks_a_limit_is_named_with_the_worst_step() -> None:
@@ -126,7 +140,7 @@ def test_limits_are_asked_for_by_name_and_bound_the_sum_of_the_lower_rungs() -> 
     on = GRIDS["quarters"]
     made = envelope(("b",), np.full(on.n, 0.4), np.full(on.n, 0.2))
     low, high = limits(made, on)
-    assert low.tolist() == [-0.4] * on.n and high.tolist() == [0.2] * on.n
+    assert low.tolist() == [-0.4 * AIM] * on.n and high.tolist() == [0.2 * AIM] * on.n
     with pytest.raises(DataGap, match="cable/import_mw"):
         limits(replace(made, known={}), on)
 

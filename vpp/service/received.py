@@ -35,8 +35,10 @@ def known_envelopes(system: System, at: datetime, since: datetime) -> tuple[Enve
 def bounds_at(system: System, grid: TimeGrid, known_at: datetime) -> dict[str, Bounds]:
     """The limits of every place over `grid`, as known at `known_at`, by the place's id."""
     received = system.loaded.received
-    known = known_envelopes(system, known_at, grid.start) if received.places else ()
-    return {p.id: bounds_over(p, known, grid) for p in received.places}
+    sent: dict[str, list[Envelope]] = {}
+    for envelope in known_envelopes(system, known_at, grid.start) if received.places else ():
+        sent.setdefault(envelope.place, []).append(envelope)
+    return {p.id: bounds_over(p, sent.get(p.id, ()), grid) for p in received.places}
 
 
 def limit_contracts(system: System, grid: TimeGrid, known_at: datetime) -> tuple[Contract, ...]:
