@@ -103,7 +103,7 @@ def pgm_branches(pgm: Any, engine: Engine) -> dict[str, Any]:
     u_rated = np.zeros(n + 1)
     live = state.node >= 0
     u_rated[state.node[live]] = state.tables.buses.vn_kv[live] * 1e3
-    slack = state.tables.slack_v
+    slack = complex(state.slack_v[0])
     source = rows(pgm, "source", id=9_000, node=n, status=1, sk=1e20, u_ref=abs(slack), u_ref_angle=np.angle(slack))
     whole = np.abs(b.tf) > 0.0
     f, t = state.from_node[whole], state.to_node[whole]

@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from grid_models.pandapower_net import Reference
 
 GRID, NET = "grid.pickle", "net.pickle"
-SOURCES = ("background.py", "cache.py", "checks.py", "pandapower_net.py", "spec.py", "tables.py")
+SOURCES = (
+    "background.py", "cache.py", "cells.py", "checks.py", "injections.py", "pandapower_net.py", "spec.py",
+    "tables.py", "tabulate.py", "tap_rules.py",
+)  # fmt: skip
 
 
 def digest(spec: NetworkSpec) -> str:
@@ -39,11 +42,13 @@ def ensure(spec: NetworkSpec, cache_dir: Path) -> Path:
     """The folder of the compiled network, made if it is not there. Raises UnknownElement."""
     folder = cache_dir / f"grid-{digest(spec)}"
     if not (folder / GRID).is_file() or not (folder / NET).is_file():
+        from grid_models import injections
         from grid_models import pandapower_net as door
+        from grid_models.tabulate import tabulate
 
         net, profiles = door.read(spec)
-        series, q_values = door.series_of(net, profiles)
-        content = (door.tabulate(net, spec), door.background(net, spec, bool(profiles)), series, q_values)
+        series, q_values = injections.series_of(net, profiles)
+        content = (tabulate(net, spec), injections.background(net, spec, bool(profiles)), series, q_values)
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / NET, net)
         _write(folder / GRID, content)

@@ -11,10 +11,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from grid_models.cells import in_service, number, text
 from grid_models.spec import NetworkSpec
+from grid_models.tap_rules import tap_faults
 from vpp.domain.errors import UnknownElement
 
-MODELLED = ("bus", "load", "sgen", "switch", "ext_grid", "line", "trafo")
+MODELLED = (
+    "bus", "load", "sgen", "gen", "switch", "ext_grid", "line", "trafo", "shunt", "ward", "impedance", "dcline",
+)  # fmt: skip
 WITHOUT_PHYSICS = (
     "measurement", "substation", "loadcases", "pwl_cost", "poly_cost", "group", "bus_geodata", "line_geodata",
     "trafo_characteristic_table",
@@ -25,34 +29,26 @@ VOLTAGE_DEPENDENCE = (
     "const_z_percent", "const_i_percent", "const_z_p_percent", "const_i_p_percent",
     "const_z_q_percent", "const_i_q_percent",
 )  # fmt: skip
+NEEDED = {
+    "load": ("p_mw", "q_mvar", "scaling"), "sgen": ("p_mw", "q_mvar", "scaling"), "gen": ("p_mw", "scaling"),
+    "ward": ("ps_mw", "qs_mvar", "pz_mw", "qz_mvar"), "shunt": ("p_mw", "q_mvar", "step"),
+    "impedance": ("rft_pu", "xft_pu", "rtf_pu", "xtf_pu"), "dcline": ("p_mw", "loss_percent", "loss_mw"),
+    "line": ("length_km", "r_ohm_per_km", "x_ohm_per_km"), "trafo": ("vk_percent", "vkr_percent"),
+}  # fmt: skip
+BUSES_OF = {
+    "load": ("bus",), "sgen": ("bus",), "gen": ("bus",), "ward": ("bus",), "shunt": ("bus",), "ext_grid": ("bus",),
+    "impedance": ("from_bus", "to_bus"), "dcline": ("from_bus", "to_bus"),
+}  # fmt: skip
 
 
 def refuse_unmodelled(net: Mapping[str, Any], spec: NetworkSpec) -> None:
     """Raises UnknownElement that names everything in `net` the engine cannot represent."""
     faults = [
         *_tables(net, spec), *_buses(net), *_switches(net), *_loads(net), *_lines(net), *_trafos(net, spec),
-        *_ext_grids(net), *_tap_types(net, spec),
+        *_sources(net), *_machines(net), *_shunts(net), *_numbers(net), *_places(net),
     ]  # fmt: skip
     if faults:
         raise UnknownElement("; ".join(faults))
-
-
-def has_tap_data(trafo: pd.Series[Any]) -> bool:
-    """Whether a transformer row says anything a tap type would give meaning to."""
-    step = _number(trafo, "tap_step_percent")
-    degree = _number(trafo, "tap_step_degree")
-    moved = _number(trafo, "tap_pos") - _number(trafo, "tap_neutral")
-    return any(np.isfinite(v) and v != 0.0 for v in (step, degree, moved))
-
-
-def text(value: Any) -> str:
-    """A cell as text, empty for every kind of missing."""
-    return "" if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)) else str(value)
-
-
-def _number(row: pd.Series[Any], name: str, default: float = np.nan) -> float:
-    value = row.get(name, default)
-    return default if value is None or pd.isna(value) else float(value)
 
 
 def _tables(net: Mapping[str, Any], spec: NetworkSpec) -> Iterator[str]:
@@ -67,8 +63,10 @@ def _tables(net: Mapping[str, Any], spec: NetworkSpec) -> Iterator[str]:
 
 def _buses(net: Mapping[str, Any]) -> Iterator[str]:
     for i, bus in net["bus"].iterrows():
-        if not _number(bus, "vn_kv") > 0.0:
+        if not number(bus, "vn_kv") > 0.0:
             yield f"bus {i}: no nominal voltage"
+        if number(bus, "min_vm_pu", 0.0) > number(bus, "max_vm_pu", np.inf):
+            yield f"bus {i}: lowest voltage above the highest"
 
 
 def _switches(net: Mapping[str, Any]) -> Iterator[str]:
@@ -87,20 +85,15 @@ def _switches(net: Mapping[str, Any]) -> Iterator[str]:
             yield f"switch {i}: bus {bus} is no end of {table} {element}"
         elif et == "b" and net["bus"].at[bus, "vn_kv"] != net["bus"].at[element, "vn_kv"]:
             yield f"switch {i}: joins buses of different nominal voltage"
-        if et == "t" and not switch["closed"]:
-            yield f"switch {i}: open switch on trafo {element} has no model"
-        if _number(switch, "z_ohm", 0.0) != 0.0:
+        if number(switch, "z_ohm", 0.0) != 0.0:
             yield f"switch {i}: impedance z_ohm has no model"
 
 
 def _loads(net: Mapping[str, Any]) -> Iterator[str]:
     for i, load in net["load"].iterrows():
         for column in VOLTAGE_DEPENDENCE:
-            if _number(load, column, 0.0) != 0.0:
+            if number(load, column, 0.0) != 0.0:
                 yield f"load {i}: voltage dependence {column} has no model"
-    for table in ("load", "sgen"):
-        missing = ~net[table]["bus"].isin(net["bus"].index)
-        yield from (f"{table} {i}: its bus does not exist" for i in net[table].index[missing])
 
 
 def _lines(net: Mapping[str, Any]) -> Iterator[str]:
@@ -110,10 +103,12 @@ def _lines(net: Mapping[str, Any]) -> Iterator[str]:
             yield f"line {i}: an end does not exist"
         elif len({net["bus"].at[b, "vn_kv"] for b in ends}) > 1:
             yield f"line {i}: ends of different nominal voltage"
-        if line["r_ohm_per_km"] * line["length_km"] == 0.0 and line["x_ohm_per_km"] * line["length_km"] == 0.0:
+        if all(number(line, c) * number(line, "length_km") == 0.0 for c in ("r_ohm_per_km", "x_ohm_per_km")):
             yield f"line {i}: no impedance"
-        if not _number(line, "max_i_ka") * _number(line, "df", 1.0) > 0.0:
+        if not number(line, "max_i_ka") * number(line, "df", 1.0) > 0.0:
             yield f"line {i}: no current rating"
+        if not number(line, "max_loading_percent", 100.0) > 0.0:
+            yield f"line {i}: no loading limit"
         if bool(line.get("tdpf", False)) is True:
             yield f"line {i}: temperature dependence has no model"
 
@@ -122,46 +117,60 @@ def _trafos(net: Mapping[str, Any], spec: NetworkSpec) -> Iterator[str]:
     for i, trafo in net["trafo"].iterrows():
         if any(trafo[c] not in net["bus"].index for c in ("hv_bus", "lv_bus")):
             yield f"trafo {i}: an end does not exist"
-        if text(trafo.get("tap_dependency_table")) == "True":
-            yield f"trafo {i}: tap dependency table has no model"
-        if np.isfinite(_number(trafo, "tap2_pos")):
-            yield f"trafo {i}: second tap changer has no model"
         for column in ("leakage_resistance_ratio_hv", "leakage_reactance_ratio_hv"):
-            if _number(trafo, column, 0.5) != 0.5:
+            if number(trafo, column, 0.5) != 0.5:
                 yield f"trafo {i}: {column} other than 0.5 has no model"
-        if not (_number(trafo, "sn_mva") > 0.0 and _number(trafo, "vk_percent") > 0.0):
+        vk, vkr = number(trafo, "vk_percent"), number(trafo, "vkr_percent")
+        if not (number(trafo, "sn_mva") * number(trafo, "df", 1.0) > 0.0 and vk != 0.0 and abs(vk) >= abs(vkr)):
             yield f"trafo {i}: no rating or no short-circuit voltage"
-        if text(trafo.get("autoTap")) in ("1", "1.0", "True"):
-            yield from _automatic(i, trafo, spec)
+        if not (number(trafo, "vn_hv_kv") > 0.0 and number(trafo, "vn_lv_kv") > 0.0):
+            yield f"trafo {i}: no rated voltage"
+        yield from tap_faults(i, trafo, spec)
 
 
-def _automatic(i: Any, trafo: pd.Series[Any], spec: NetworkSpec) -> Iterator[str]:
-    if not np.isfinite(_number(trafo, "autoTapSetp")) or text(trafo.get("autoTapSide")) not in ("hv", "lv"):
-        yield f"trafo {i}: automatic tap without set-point or side"
-    if not all(np.isfinite(_number(trafo, c)) for c in ("tap_min", "tap_max", "tap_step_percent")):
-        yield f"trafo {i}: automatic tap without range or step"
-    elif 2.0 * spec.tap_dead_band_pu <= abs(_number(trafo, "tap_step_percent")) / 100.0:
-        yield f"trafo {i}: dead band is narrower than one tap step"
+def _machines(net: Mapping[str, Any]) -> Iterator[str]:
+    for i, gen in in_service(net["gen"]).iterrows():
+        if not number(gen, "vm_pu") > 0.0:
+            yield f"gen {i}: no voltage set-point"
+    for i, line in in_service(net["dcline"]).iterrows():
+        if not (number(line, "vm_from_pu") > 0.0 and number(line, "vm_to_pu") > 0.0):
+            yield f"dcline {i}: no voltage set-point"
 
 
-def _tap_types(net: Mapping[str, Any], spec: NetworkSpec) -> Iterator[str]:
-    for i, trafo in net["trafo"].iterrows():
-        kind = text(trafo.get("tap_changer_type"))
-        if not has_tap_data(trafo):
-            continue
-        if not kind and spec.tap_changer is None:
-            yield f"trafo {i}: tap data and no tap changer type"
-        if kind not in ("", "Ratio"):
-            yield f"trafo {i}: tap changer type {kind!r} has no model"
-        if _number(trafo, "tap_step_degree", 0.0) != 0.0:
-            yield f"trafo {i}: tap step in degrees has no model"
-        if text(trafo.get("tap_side")) not in ("hv", "lv"):
-            yield f"trafo {i}: tap data and no tap side"
-        if any(_number(trafo, c) % 1.0 != 0.0 for c in ("tap_pos", "tap_neutral")):
-            yield f"trafo {i}: tap position or neutral is no whole number"
+def _shunts(net: Mapping[str, Any]) -> Iterator[str]:
+    for i, shunt in in_service(net["shunt"]).iterrows():
+        if text(shunt.get("step_dependency_table")) == "True":
+            yield f"shunt {i}: step dependency table has no model"
+    for i, z in in_service(net["impedance"]).iterrows():
+        pairs = (("rft_pu", "xft_pu"), ("rtf_pu", "xtf_pu"))
+        if any(number(z, r) == 0.0 and number(z, x) == 0.0 for r, x in pairs) or not number(z, "sn_mva") > 0.0:
+            yield f"impedance {i}: no impedance or no rated power"
 
 
-def _ext_grids(net: Mapping[str, Any]) -> Iterator[str]:
-    used = net["ext_grid"][net["ext_grid"]["in_service"].astype(bool)]
-    if len(used) != 1:
-        yield f"ext_grid {', '.join(map(str, used.index)) or '(none)'}: exactly one in service is modelled"
+def _sources(net: Mapping[str, Any]) -> Iterator[str]:
+    grids = in_service(net["ext_grid"])
+    slack = [i for i, gen in in_service(net["gen"]).iterrows() if number(gen, "slack", 0.0) != 0.0]
+    if not len(grids) and not slack:
+        yield "ext_grid (none): no source is in service"
+    for i, grid in grids.iterrows():
+        if not number(grid, "vm_pu") > 0.0:
+            yield f"ext_grid {i}: no voltage"
+
+
+def _numbers(net: Mapping[str, Any]) -> Iterator[str]:
+    """Values that every equation needs."""
+    for name, columns in NEEDED.items():
+        table = in_service(net[name])
+        for column in columns:
+            values = pd.to_numeric(table[column], errors="coerce").astype(float) if column in table else None
+            missing = table.index if values is None else table.index[~np.isfinite(values)]
+            yield from (f"{name} {i}: {column} is no number" for i in missing)
+
+
+def _places(net: Mapping[str, Any]) -> Iterator[str]:
+    """Elements in service whose bus is none of the net's."""
+    for name, columns in BUSES_OF.items():
+        table = in_service(net[name])
+        for column in columns:
+            missing = ~table[column].isin(net["bus"].index)
+            yield from (f"{name} {i}: its bus does not exist" for i in table.index[missing])

@@ -1,46 +1,41 @@
 """One switching state of the tables as arrays over nodes (buses fused by closed switches).
 
-Branch equations, per unit on 1 MVA and the nominal voltage of each end:
-    i_f = y_ff v_f + y_ft v_t,   i_t = y_tf v_f + y_tt v_t
-Lines are pi models; a line with one open end is reduced to the admittance its closed end sees,
-y_ff - y_ft y_tf / y_tt. Transformers are T models (half the leakage on each side, magnetising
-admittance between) turned into pi, on the low-voltage side of the ideal ratio t = |t| e^{j shift},
-as in pandapower's electric model documentation.
+Nodes are numbered energised ones first, then the nodes of sources, whose voltage is given. A node is
+energised where branches connect it to a source; a group of buses that none reaches is an island
+without source, and machines alone feed nothing, as in pandapower.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
 
 import numpy as np
-from scipy.sparse import coo_array
+from scipy.sparse import coo_array, csr_array, diags_array
 from scipy.sparse.csgraph import connected_components
 
-from grid_models.tables import Bools, Complex, Ints, NetTables, Trafos
+from grid_models.branches import Branches, line_admittances, percent_per_unit, trafo_admittances
+from grid_models.tables import Bools, Complex, Ints, NetTables, Sparse
 from vpp.domain.errors import UnknownElement
 from vpp.domain.time import Array
 
-OPEN_LINE, BUS_BUS, BUS_LINE = -1, 0, 1
+BUS_BUS, BUS_LINE, BUS_TRAFO = 0, 1, 2
+SAME_V_PU = 1e-9
 Switching = tuple[tuple[int, ...], tuple[tuple[int, bool], ...]]
 
 
 @dataclass(frozen=True)
-class Branches:
-    """(E,) admittances of all branches (zero where dead) and the nodes of their ends."""
-
-    ff: Complex
-    ft: Complex
-    tf: Complex
-    tt: Complex
-
-
-@dataclass(frozen=True)
 class State:
-    """Nodes are 0..n-1 for energised ones and n for the slack; `node` (B,) is -1 for a dead bus.
+    """Nodes are 0..n-1 for energised ones and n..n+S-1 for sources; `node` (B,) is -1 for a dead bus.
 
-    `from_node`, `to_node` (E,) point at the slack node where an end is dead or open (its admittance
-    is zero there); `percent_from`, `percent_to` (E,) turn per-unit currents into loading.
+    `from_node`, `to_node` (E,) point at node n where an end is dead or open (its admittance is zero
+    there); `trafo_ends` (X,2) are the connected ends, `trafo_live` (X,) those with both. `slack_v` (S,)
+    are the voltages of the sources. Nodes `pv` (P,) are held at `vm_set` (P,) pu by machines.
+    `impedances` (n+S,n+S) and `shunts` (n+S,) are what they add to the admittance matrix and its diagonal;
+    `percent_from`, `percent_to` (E,) turn per-unit currents into loading; `island` (B,) numbers what
+    branches connect, -1 for a bus out of service.
     """
 
     tables: NetTables
@@ -49,25 +44,43 @@ class State:
     from_node: Ints
     to_node: Ints
     lines: Branches
-    trafo_live: Bools
+    trafo_ends: Bools
+    slack_v: Complex
+    pv: Ints
+    vm_set: Array
+    impedances: Sparse
+    shunts: Complex
     percent_from: Array
     percent_to: Array
+    island: Ints
+
+    @cached_property
+    def trafo_live(self) -> Bools:
+        """Transformers connected at both ends, (X,)."""
+        return np.asarray(self.trafo_ends.all(axis=1), dtype=np.bool_)
 
     def branches(self, taps: Ints) -> Branches:
         """All branches at tap positions (X,)."""
-        t = trafo_admittances(self.tables, taps, self.trafo_live)
-        a = self.lines
-        return Branches(
-            np.r_[a.ff, t.ff], np.r_[a.ft, t.ft], np.r_[a.tf, t.tf], np.r_[a.tt, t.tt],
-        )  # fmt: skip
+        return self.lines.followed_by(trafo_admittances(self.tables, taps).connected(self.trafo_ends))
 
-    def admittance(self, taps: Ints) -> Complex:
-        """Bus admittance matrix over all nodes, slack last, (n+1, n+1)."""
-        b, f, t = self.branches(taps), self.from_node, self.to_node
-        y = np.zeros((self.n + 1, self.n + 1), dtype=complex)
-        for row, column, value in ((f, f, b.ff), (f, t, b.ft), (t, f, b.tf), (t, t, b.tt)):
-            np.add.at(y, (row, column), value)
-        return y
+    def admittance(self, branches: Branches, earthed: bool = True) -> Sparse:
+        """Bus admittance matrix of branches (E,) over all nodes, sources last, (n+S, n+S).
+
+        Without `earthed` nothing flows to earth, neither through branches nor through shunts.
+        """
+        size = self.n + len(self.slack_v)
+        given = branches if earthed else branches.unearthed()
+        through = _matrix(self.from_node, self.to_node, given, size) + self.impedances
+        return csr_array(through + diags_array(self.shunts) if earthed else through)
+
+    @property
+    def islands_without_source(self) -> tuple[tuple[int, ...], ...]:
+        """Bus numbers of every group of buses in service that no source reaches."""
+        dead = np.flatnonzero((self.node < 0) & (self.island >= 0))
+        return tuple(
+            tuple(self.tables.buses.number[dead[self.island[dead] == i]].tolist())
+            for i in np.unique(self.island[dead])
+        )
 
 
 def switched(tables: NetTables, switching: Switching) -> tuple[Bools, Bools]:
@@ -77,11 +90,6 @@ def switched(tables: NetTables, switching: Switching) -> tuple[Bools, Bools]:
     switch_at = {int(n): i for i, n in enumerate(tables.switches.number)}
     faults = [f"line {n} does not exist" for n in switching[0] if n not in line_at]
     faults += [f"switch {n} does not exist" for n, _ in switching[1] if n not in switch_at]
-    faults += [
-        f"switch {n}: switching of transformers has no model"
-        for n, state in switching[1]
-        if n in switch_at and tables.switches.kind[switch_at[n]] > BUS_LINE and not state
-    ]
     if faults:
         raise UnknownElement("; ".join(faults))
     lines[[line_at[n] for n in switching[0]]] = False
@@ -91,29 +99,32 @@ def switched(tables: NetTables, switching: Switching) -> tuple[Bools, Bools]:
 
 
 def compile_state(tables: NetTables, switching: Switching) -> State:
-    """The switching state of `tables` with lines out and switches moved. Raises UnknownElement."""
+    """The switching state of `tables` with lines out and switches moved.
+
+    Raises UnknownElement for numbers that do not exist and for voltages that contradict each other at one node.
+    """
     in_service, closed = switched(tables, switching)
-    group = _fuse(tables, closed)
-    lines, ends = _line_branches(tables, in_service, closed)
-    trafos = tables.trafos
-    live = tables.buses.in_service
-    trafo_live = trafos.in_service & live[trafos.hv_bus] & live[trafos.lv_bus]
-    f = group[np.r_[tables.lines.from_bus, trafos.hv_bus]]
-    t = group[np.r_[tables.lines.to_bus, trafos.lv_bus]]
-    through = np.r_[ends.all(axis=1), trafo_live]
-    reached = _reached(f[through], t[through], group, tables)
-    energised = np.unique(group[reached[group] & live])
-    slack = group[tables.slack_bus]
+    group, trafos, live = _fuse(tables, closed), tables.trafos, tables.buses.in_service
+    line_ends, trafo_ends = _ends(tables, in_service, closed)
+    f, t = group[np.r_[tables.lines.from_bus, trafos.hv_bus]], group[np.r_[tables.lines.to_bus, trafos.lv_bus]]
+    ends = np.concatenate([line_ends, trafo_ends])
+    label = _connected(f, t, ends[:, 0] & ends[:, 1], group, tables)
+    fed = group[tables.sources.bus[live[tables.sources.bus]]]
+    reached = np.isin(label, label[fed])
     order = np.full(len(group), -1)
-    inner = energised[energised != slack]
-    order[inner], order[slack] = np.arange(len(inner)), len(inner)
+    energised, source = np.unique(group[reached[group] & live]), np.unique(fed)
+    inner = np.setdiff1d(energised, source)
+    n = len(inner)
+    order[inner], order[source] = np.arange(n), n + np.arange(len(source))
     node = np.where(live, order[group], -1)
-    alive = np.r_[ends, np.column_stack([trafo_live, trafo_live])]
-    from_node = np.where(alive[:, 0] & (order[f] >= 0), order[f], len(inner))
-    to_node = np.where(alive[:, 1] & (order[t] >= 0), order[t], len(inner))
+    alive = ends & (np.column_stack([order[f], order[t]]) >= 0)
+    slack_v = _source_voltages(tables, node, n, len(source))
+    n_lines = len(line_ends)
     return State(
-        tables, len(inner), node, from_node, to_node, _dead_removed(lines, order[f], order[t], ends),
-        trafo_live & (order[f[len(ends):]] >= 0), *_percent(tables),
+        tables, n, node, np.where(alive[:, 0], order[f], n), np.where(alive[:, 1], order[t], n),
+        line_admittances(tables.lines, tables.buses.vn_kv).connected(alive[:n_lines]), alive[n_lines:],
+        slack_v, *_held(tables, node, n, slack_v), *_passive(tables, node, n + len(source)),
+        *percent_per_unit(tables), np.where(live, label[group], -1),
     )  # fmt: skip
 
 
@@ -127,72 +138,75 @@ def _fuse(tables: NetTables, closed: Bools) -> Ints:
     return np.asarray(connected_components(graph, directed=False)[1], dtype=np.int64)
 
 
-def _reached(f: Ints, t: Ints, group: Ints, tables: NetTables) -> Bools:
-    """(G,) groups that branches connect to the slack."""
+def _ends(tables: NetTables, in_service: Bools, closed: Bools) -> tuple[Bools, Bools]:
+    """Which ends of lines (L,2) and transformers (X,2) are connected.
+
+    A line with a bus out of service hangs on the other; a transformer with one is off.
+    """
+    a, x, s, live = tables.lines, tables.trafos, tables.switches, tables.buses.in_service
+    lines = np.column_stack([in_service & live[a.from_bus], in_service & live[a.to_bus]])
+    on = x.in_service & live[x.hv_bus] & live[x.lv_bus]
+    trafos = np.column_stack([on, on])
+    for kind, ends, first in ((BUS_LINE, lines, a.from_bus), (BUS_TRAFO, trafos, x.hv_bus)):
+        opened = np.flatnonzero((s.kind == kind) & ~closed)
+        element = s.element[opened]
+        ends[element, np.where(first[element] == s.bus[opened], 0, 1)] = False
+    return lines, trafos
+
+
+def _connected(f: Ints, t: Ints, through: Bools, group: Ints, tables: NetTables) -> Ints:
+    """(G,) label of what branches and impedances connect."""
+    z, live = tables.impedances, tables.buses.in_service
+    both = live[z.from_bus] & live[z.to_bus]
+    f, t = np.r_[f[through], group[z.from_bus[both]]], np.r_[t[through], group[z.to_bus[both]]]
     n = int(group.max()) + 1
-    label = connected_components(coo_array((np.ones(len(f)), (f, t)), shape=(n, n)), directed=False)[1]
-    reached: Bools = label == label[group[tables.slack_bus]]
-    return reached
+    return np.asarray(connected_components(coo_array((np.ones(len(f)), (f, t)), shape=(n, n)), directed=False)[1])
 
 
-def _line_branches(tables: NetTables, in_service: Bools, closed: Bools) -> tuple[Branches, Bools]:
-    """Line admittances per unit, and (L,2) which ends are connected."""
-    a, s, live = tables.lines, tables.switches, tables.buses.in_service
-    ends = np.column_stack([in_service & live[a.from_bus], in_service & live[a.to_bus]])
-    for w in np.flatnonzero((s.kind == BUS_LINE) & ~closed):
-        line = s.element[w]
-        ends[line, 0 if a.from_bus[line] == s.bus[w] else 1] = False
-    z_base = tables.buses.vn_kv[a.from_bus] ** 2
-    series = z_base / (a.r_ohm + 1j * a.x_ohm)
-    own = series + (a.g_s + 1j * a.b_s) * z_base / 2.0
-    hanging = np.divide(series * series, own)
-    one = ends.sum(axis=1) == 1
-    seen = np.where(one, own - hanging, own)
-    ff, tt = (np.where(ends[:, side], seen, 0.0) for side in (0, 1))
-    across = np.where(ends.all(axis=1), -series, 0.0)
-    return Branches(ff, across, across, tt), ends
+def _source_voltages(tables: NetTables, node: Ints, n: int, count: int) -> Complex:
+    """Voltages (S,) of source nodes. Raises UnknownElement where two sources at one node differ."""
+    sources = tables.sources
+    v = np.zeros(count, dtype=complex)
+    first: dict[int, int] = {}
+    for i, at in enumerate(node[sources.bus]):
+        if at < 0:
+            continue
+        one = first.setdefault(int(at), i)
+        if abs(sources.v[i] - sources.v[one]) > SAME_V_PU:
+            raise UnknownElement(f"{sources.name[one]} and {sources.name[i]}: one node and two voltages")
+        v[at - n] = sources.v[i]
+    return v
 
 
-def _dead_removed(lines: Branches, f: Ints, t: Ints, ends: Bools) -> Branches:
-    """Admittances without lines whose connected ends are de-energised (nodes -1)."""
-    n = len(ends)
-    dead = (ends[:, 0] & (f[:n] < 0)) | (ends[:, 1] & (t[:n] < 0))
-    return Branches(*(np.where(dead, 0.0, y) for y in (lines.ff, lines.ft, lines.tf, lines.tt)))
+def _held(tables: NetTables, node: Ints, n: int, slack_v: Complex) -> tuple[Ints, Array]:
+    """Nodes that machines hold (P,) and at what magnitude (P,). Raises UnknownElement for a contradiction."""
+    held: dict[int, tuple[str, float]] = {n + i: ("the source", abs(v)) for i, v in enumerate(slack_v)}
+    for name, bus, vm in zip(tables.machines.name, tables.machines.bus, tables.machines.vm_pu, strict=True):
+        at = int(node[bus])
+        if at < 0:
+            continue
+        other, given = held.setdefault(at, (name, float(vm)))
+        if abs(given - vm) > SAME_V_PU:
+            raise UnknownElement(f"{other} and {name}: one node and two voltage set-points")
+    pv = np.array(sorted(at for at in held if at < n), dtype=np.int64)
+    return pv, np.array([held[int(at)][1] for at in pv])
 
 
-def _percent(tables: NetTables) -> tuple[Array, Array]:
-    """Loading in % per unit of current at both ends (E,): base current over rating."""
-    a, t, vn = tables.lines, tables.trafos, tables.buses.vn_kv
-    line = [100.0 / (np.sqrt(3.0) * vn[bus] * a.rating_ka) for bus in (a.from_bus, a.to_bus)]
-    rating = t.sn_mva * t.parallel * t.df
-    hv = 100.0 * t.vn_hv_kv / vn[t.hv_bus] / rating
-    lv = 100.0 * t.vn_lv_kv / vn[t.lv_bus] / rating
-    return np.r_[line[0], hv], np.r_[line[1], lv]
+def _matrix(f: Ints, t: Ints, b: Branches, size: int) -> Any:
+    """Admittance matrix of two-ports between nodes f and t."""
+    values = np.concatenate([b.ff, b.ft, b.tf, b.tt])
+    return coo_array((values, (np.r_[f, f, t, t], np.r_[f, t, f, t])), shape=(size, size))
 
 
-def trafo_admittances(tables: NetTables, taps: Ints, live: Bools) -> Branches:
-    """Transformer admittances (X,) at tap positions, zero where not live."""
-    t, vn = tables.trafos, tables.buses.vn_kv
-    factor = 1.0 + t.tap_step_percent / 100.0 * (taps - t.tap_neutral)
-    vn_hv = t.vn_hv_kv * np.where(t.tap_side > 0, factor, 1.0)
-    vn_lv = t.vn_lv_kv * np.where(t.tap_side < 0, factor, 1.0)
-    z_sc = t.vk_percent / 100.0 / t.sn_mva
-    r_sc = t.vkr_percent / 100.0 / t.sn_mva
-    z = (r_sc + 1j * np.sqrt(z_sc**2 - r_sc**2)) * (vn_lv / vn[t.lv_bus]) ** 2 / t.parallel
-    y_m = _magnetising(t) * (vn[t.lv_bus] / vn_lv) ** 2 * t.parallel
-    # T to pi: with equal halves z/2 and shunt y_m both shunts are y_m / (2 + z y_m / 2)
-    across = 1.0 / (z * (1.0 + z * y_m / 4.0))
-    own = across + y_m / (2.0 + z * y_m / 2.0)
-    ratio = (vn_hv / vn_lv) * (vn[t.lv_bus] / vn[t.hv_bus]) * np.exp(1j * np.deg2rad(t.shift_degree))
-    y = Branches(own / np.abs(ratio) ** 2, -across / np.conj(ratio), -across / ratio, own)
-    return Branches(*(np.where(live, v, 0.0) for v in (y.ff, y.ft, y.tf, y.tt)))
-
-
-def _magnetising(t: Trafos) -> Complex:
-    """Magnetising admittance of one unit per unit on 1 MVA at rated voltage, (X,)."""
-    b_squared = (t.i0_percent / 100.0 * t.sn_mva) ** 2 - t.pfe_mw**2
-    y: Complex = t.pfe_mw - 1j * np.sqrt(np.clip(b_squared, 0.0, None))
-    return y
+def _passive(tables: NetTables, node: Ints, size: int) -> tuple[Sparse, Complex]:
+    """Admittances of impedances between and shunts at energised nodes."""
+    z, h = tables.impedances, tables.shunts
+    f, t = node[z.from_bus], node[z.to_bus]
+    on = (f >= 0) & (t >= 0)
+    two_ports = _matrix(f[on], t[on], Branches(z.ff[on], z.ft[on], z.tf[on], z.tt[on]), size)
+    earthed, at = np.zeros(size, dtype=complex), node[h.bus]
+    np.add.at(earthed, at[at >= 0], h.y[at >= 0])
+    return csr_array(two_ports), earthed
 
 
 def switching_of(lines_out: tuple[int, ...], switches: Mapping[int, bool]) -> Switching:

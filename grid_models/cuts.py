@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from grid_models.batch import Engine, power_jacobian
+from grid_models.batch import DENSE_NODES, Engine
 from grid_models.tables import Bools, Complex, Ints
 from vpp.domain.time import Array
 
@@ -96,8 +96,10 @@ def adjoint(engine: Engine, v: Complex, s: Complex, h: Complex) -> Complex:
 
     From v = w + Z conj(s/v) the adjoint is l = h - conj(D Z' l) with D = conj(s)/conj(v)^2 and
     r = Z' l / conj(v): a fixed point that contracts where the power flow's own does. Rows that do
-    not settle are solved by the Jacobian.
+    not settle, and all rows where machines hold voltages, are solved by the Jacobian.
     """
+    if len(engine.state.pv) or engine.state.n > DENSE_NODES:
+        return _direct(engine, v, h)
     d = np.conj(s) / np.conj(v) ** 2
     settling, z = h, engine.z
     settled = np.zeros(len(h), dtype=bool)
@@ -109,17 +111,21 @@ def adjoint(engine: Engine, v: Complex, s: Complex, h: Complex) -> Complex:
             if settled.all():
                 break
         r: Complex = (settling @ z) / np.conj(v)
-    for m in np.flatnonzero(~settled):
-        r[m] = _direct(engine, v[m], h[m])
+    lost = np.flatnonzero(~settled)
+    if len(lost):
+        r[lost] = _direct(engine, v[lost], h[lost])
     return r
 
 
 def _direct(engine: Engine, v: Complex, h: Complex) -> Complex:
-    n = engine.state.n
-    y = engine.y[:n, :n]
-    current = y @ v + engine.y[:n, n] * engine.state.tables.slack_v
-    g = np.linalg.solve(power_jacobian(y, v, current).T, np.concatenate([h.real, -h.imag]))
-    return np.asarray(g[:n] + 1j * g[n:], dtype=np.complex128)
+    """By one factorisation of the Jacobian per distinct voltage; neighbouring rows share theirs."""
+    r = np.empty_like(h)
+    first = 0
+    for m in range(1, len(v) + 1):
+        if m == len(v) or not np.array_equal(v[m], v[first]):
+            r[first:m] = engine.polar.adjoint(v[first], h[first:m])
+            first = m
+    return r
 
 
 def _voltage_row(engine: Engine, v: Complex, w: Wanted) -> tuple[Complex, float]:
@@ -134,7 +140,7 @@ def _current_row(engine: Engine, v: Complex, w: Wanted) -> tuple[Complex, float]
     """h (n,) with d Re(conj(u) i) = Re(h·dv) at the higher loaded end, and the value |i|; in %."""
     state, b, e = engine.state, engine.branches, w.index
     f, t = int(state.from_node[e]), int(state.to_node[e])
-    full = np.append(v, state.tables.slack_v)
+    full = np.append(v, state.slack_v)
     ends = [
         (scale[e] * at_f[e], scale[e] * at_t[e])
         for at_f, at_t, scale in ((b.ff, b.ft, state.percent_from), (b.tf, b.tt, state.percent_to))
@@ -145,4 +151,4 @@ def _current_row(engine: Engine, v: Complex, w: Wanted) -> tuple[Complex, float]
     h = np.zeros(len(full), dtype=complex)
     h[f] += u * a_f
     h[t] += u * a_t
-    return h[:-1], float(abs(i))
+    return h[: state.n], float(abs(i))

@@ -84,15 +84,16 @@ def _voltage_usage(state: State, vm: Array, near_pct: float) -> tuple[Array, Int
 def _node_band(state: State) -> tuple[Array, Array]:
     """Voltage band of each bus (B,), the narrowest of all buses fused with it; a missing bound is 0 or 2 pu."""
     buses = state.tables.buses
-    low, high = np.zeros(state.n + 2), np.full(state.n + 2, 2.0)
+    size = state.n + len(state.slack_v) + 1
+    low, high = np.zeros(size), np.full(size, 2.0)
     np.maximum.at(low, state.node, np.nan_to_num(buses.min_vm_pu, nan=0.0))
     np.minimum.at(high, state.node, np.nan_to_num(buses.max_vm_pu, nan=2.0))
     return low[state.node], high[state.node]
 
 
 def _first_buses(state: State) -> Bools:
-    """(B,) one bus of each energised node other than the slack."""
-    seen: set[int] = set()
+    """(B,) one bus of each energised node whose voltage neither a source nor a machine holds."""
+    seen: set[int] = set(map(int, state.pv))
     first = np.zeros(len(state.node), dtype=bool)
     for b, node in enumerate(state.node):
         if 0 <= node < state.n and node not in seen:

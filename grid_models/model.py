@@ -124,7 +124,8 @@ class AcNetwork:
             s = node_injection(state, p_mw[:, span].reshape(-1, p_mw.shape[-1]),
                                q_mvar[:, span].reshape(-1, p_mw.shape[-1]))  # fmt: skip
             given = None if taps is None else taps[:, span].reshape(-1, n_trafos)
-            solved = self._solve(switching, state, s, last - first, given, position)
+            minutes = 60.0 * grid.hours[span]
+            solved = self._solve(switching, state, s, minutes, given, position)
             shape = (cases, last - first, -1)
             for rows_taps, rows in unique_rows(solved.taps):
                 engine = self._engine(switching, rows_taps)
@@ -202,13 +203,14 @@ class AcNetwork:
         ]  # fmt: skip
 
     def _solve(
-        self, switching: Switching, state: State, s: Complex, steps: int,
+        self, switching: Switching, state: State, s: Complex, minutes: Array,
         given: Ints | None, position: Ints,
     ) -> Solved:  # fmt: skip
         engine_of = partial(self._engine, switching)
         if given is not None:
             return solve_at(engine_of, s, given)
-        lead = follow(state, engine_of, s[:steps], position)
+        steps = len(minutes)
+        lead = follow(state, engine_of, s[:steps], position, minutes)
         if len(s) == steps:
             return lead
         others = len(s) // steps - 1, 1

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, fields
+from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.sparse import csr_array
 
 from vpp.domain.time import Array
 
 Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 Complex = NDArray[np.complex128]
+Sparse = csr_array[np.complex128, tuple[int, int]]
 
 
 class _Frozen:
@@ -44,7 +49,8 @@ class Buses(_Frozen):
 class Lines(_Frozen):
     """(L,) arrays; buses are positions. Impedance in ohm and admittance in siemens of the whole line.
 
-    `rating_ka` is the current at 100 %, `max_loading_pct` the limit.
+    `rating_ka` is the current at 100 %, `max_loading_pct` the limit, and `emergency_loading_pct` the
+    limit after an outage, for `emergency_minutes`.
     """
 
     number: Ints
@@ -56,6 +62,8 @@ class Lines(_Frozen):
     b_s: Array
     rating_ka: Array
     max_loading_pct: Array
+    emergency_loading_pct: Array
+    emergency_minutes: Array
     in_service: Bools
 
 
@@ -64,8 +72,10 @@ class Trafos(_Frozen):
     """(X,) arrays of two-winding transformers; buses are positions.
 
     `sn_mva`, `pfe_mw` are per parallel unit. `tap_side` is +1 for a tap on the high-voltage side,
-    -1 on the low-voltage side. `controlled` transformers hold the voltage at `control_bus` at
-    `set_point_pu`; `control_sign` is +1 where a higher tap lowers it.
+    -1 on the low-voltage side; `tap_step_degree` is the angle of its step, and `tap_ideal` says that it
+    turns the voltage and leaves the magnitude. `controlled` transformers hold the voltage at
+    `control_bus` at `set_point_pu` within `dead_band_pu` on either side; `control_sign` is +1 where a
+    higher tap lowers it. Limits as for lines.
     """
 
     number: Ints
@@ -82,6 +92,8 @@ class Trafos(_Frozen):
     parallel: Array
     df: Array
     max_loading_pct: Array
+    emergency_loading_pct: Array
+    emergency_minutes: Array
     in_service: Bools
     tap_side: Ints
     tap_neutral: Ints
@@ -89,10 +101,13 @@ class Trafos(_Frozen):
     tap_max: Ints
     tap_pos: Ints
     tap_step_percent: Array
+    tap_step_degree: Array
+    tap_ideal: Bools
     controlled: Bools
     control_bus: Ints
     control_sign: Ints
     set_point_pu: Array
+    dead_band_pu: Array
 
 
 @dataclass(frozen=True)
@@ -110,19 +125,87 @@ class Switches(_Frozen):
 
 
 @dataclass(frozen=True)
+class Sources(_Frozen):
+    """(S,) grids of infinite strength: complex voltage `v` in pu at bus position `bus`, whatever they feed."""
+
+    name: tuple[str, ...]
+    bus: Ints
+    v: Complex
+
+
+@dataclass(frozen=True)
+class Machines(_Frozen):
+    """(G,) generators that hold the voltage `vm_pu` of their bus with whatever reactive power it takes.
+
+    Active power comes with the injections of the bus. Reactive limits are kept for those who ask and
+    not enforced, as in a power flow with `enforce_q_lims=False`.
+    """
+
+    name: tuple[str, ...]
+    bus: Ints
+    vm_pu: Array
+    min_q_mvar: Array
+    max_q_mvar: Array
+
+
+@dataclass(frozen=True)
+class Shunts(_Frozen):
+    """(H,) admittances to earth at bus positions, per unit on 1 MVA and nominal voltage."""
+
+    bus: Ints
+    y: Complex
+
+
+@dataclass(frozen=True)
+class Impedances(_Frozen):
+    """(Z,) two-ports without a rating between bus positions, per unit on 1 MVA and nominal voltages."""
+
+    from_bus: Ints
+    to_bus: Ints
+    ff: Complex
+    ft: Complex
+    tf: Complex
+    tt: Complex
+
+
+@dataclass(frozen=True)
 class NetTables:
-    """A network with one slack of complex voltage `slack_v` at bus position `slack_bus`."""
+    """A network. Sources, machines, shunts and impedances are those in service.
+
+    `tap_delay_minutes` is how long a voltage lies outside its dead band before a tap moves.
+    """
 
     buses: Buses
     lines: Lines
     trafos: Trafos
     switches: Switches
-    slack_bus: int
-    slack_v: complex
-    tap_dead_band_pu: float
+    sources: Sources
+    machines: Machines
+    shunts: Shunts
+    impedances: Impedances
+    tap_delay_minutes: float
 
     @property
     def elements(self) -> tuple[str, ...]:
         """Names of the rated elements: lines, then transformers."""
         lines = tuple(f"line {n}" for n in self.lines.number)
         return lines + tuple(f"trafo {n}" for n in self.trafos.number)
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of every name, type, shape and value: two models with one digest are one model."""
+        sha = hashlib.sha256()
+        _feed(sha, self)
+        return sha.hexdigest()
+
+
+def _feed(sha: Any, table: Any) -> None:
+    for f in fields(table):
+        value = getattr(table, f.name)
+        if isinstance(value, np.ndarray):
+            sha.update(f"{f.name}:{value.dtype.str}{value.shape};".encode() + np.ascontiguousarray(value).tobytes())
+        elif isinstance(value, _Frozen):
+            sha.update(f"{f.name}(".encode())
+            _feed(sha, value)
+        else:
+            sha.update(f"{f.name}={value!r};".encode())

@@ -15,8 +15,8 @@ from pandapower.toolbox import reindex_buses
 
 from grid_models import cache
 from grid_models.model import AcNetwork, GridModel
-from grid_models.pandapower_net import tabulate
 from grid_models.spec import NetworkSpec
+from grid_models.tabulate import tabulate
 from tests.grid_models.conftest import OUTAGE
 from tests.grid_models.small_net import small_net
 

@@ -29,29 +29,39 @@ def put(table: str, column: str, value: Any) -> Callable[[Any], None]:
 
 
 FAULTS: list[tuple[str, Callable[[Any], None]]] = [
-    ("gen 0", lambda net: pp.create_gen(net, 2, 1.0)),
-    ("shunt 0", lambda net: pp.create_shunt(net, 2, 1.0)),
-    ("ward 0", lambda net: pp.create_ward(net, 2, 1.0, 0.0, 0.0, 0.0)),
+    ("trafo3w 0", lambda net: net.trafo3w.__setitem__("hv_bus", [0])),
     ("xward 0", lambda net: pp.create_xward(net, 2, 1.0, 0.0, 0.0, 0.0, 0.1, 0.1, 1.0)),
-    ("impedance 0", lambda net: pp.create_impedance(net, 2, 3, 0.1, 0.1, 10.0)),
-    ("dcline 0", lambda net: pp.create_dcline(net, 2, 3, 1.0, 0.0, 0.0, 1.0, 1.0)),
+    ("impedance 0: no impedance", lambda net: pp.create_impedance(net, 2, 3, 0.0, 0.0, 10.0)),
+    ("gen 0: p_mw is no number", lambda net: pp.create_gen(net, 2, float("nan"))),
+    ("gen 0: no voltage set-point", lambda net: pp.create_gen(net, 2, 1.0, vm_pu=float("nan"))),
+    ("gen 0: its bus does not exist", lambda net: (pp.create_gen(net, 2, 1.0), net.gen.__setitem__("bus", 77))),
+    ("shunt 0: step dependency table", lambda net: pp.create_shunt(net, 2, 1.0, step_dependency_table=True,
+                                                                   id_characteristic_table=0)),
     ("storage 0", lambda net: pp.create_storage(net, 2, 1.0, 1.0)),
     ("motor 0", lambda net: pp.create_motor(net, 2, 1.0, 0.9)),
-    ("ext_grid", lambda net: pp.create_ext_grid(net, 0)),
+    ("no source is in service", lambda net: net.ext_grid.__setitem__("in_service", False)),
     ("load 0: voltage dependence const_z_p_percent", put("load", "const_z_p_percent", 30.0)),
     ("switch 0: type 'MAGIC' is unknown", put("switch", "type", "MAGIC")),
     ("switch 0: element type 't3'", put("switch", "et", "t3")),
     ("switch 0: impedance z_ohm", put("switch", "z_ohm", 0.1)),
     ("switch 0: bus 3 or bus 77 does not exist", put("switch", "element", 77)),
     ("switch 1: bus 0 is no end of line 3", lambda net: net.switch.__setitem__("bus", [3, 0])),
-    ("open switch on trafo 0", lambda net: pp.create_switch(net, 1, 0, "t", closed=False)),
-    ("trafo 0: tap changer type 'Symmetrical'", put("trafo", "tap_changer_type", "Symmetrical")),
-    ("trafo 0: tap step in degrees", put("trafo", "tap_step_degree", 1.0)),
+    ("switch 0: bus 3 is no end of trafo 0", lambda net: (put("switch", "et", "t")(net),
+                                                           net.switch.__setitem__("element", 0))),
+    ("trafo 0: tap changer type 'Tabular'", put("trafo", "tap_changer_type", "Tabular")),
+    ("trafo 0: tap data and no neutral position", put("trafo", "tap_neutral", None)),
+    ("trafo 0: an ideal phase shifter", lambda net: (put("trafo", "tap_changer_type", "Ideal")(net),
+                                                      put("trafo", "tap_step_degree", 1.0)(net))),
     ("trafo 0: tap dependency table", put("trafo", "tap_dependency_table", True)),
     ("trafo 0: second tap changer", put("trafo", "tap2_pos", 1.0)),
     ("trafo 0: tap data and no tap side", put("trafo", "tap_side", None)),
     ("trafo 0: automatic tap without set-point", put("trafo", "autoTap", 1)),
     ("line 0: no impedance", put("line", "length_km", 0.0)),
+    ("line 0: r_ohm_per_km is no number", put("line", "r_ohm_per_km", None)),
+    ("line 0: no current rating", put("line", "max_i_ka", None)),
+    ("line 0: no loading limit", put("line", "max_loading_percent", -5.0)),
+    ("bus 0: lowest voltage above the highest", put("bus", "min_vm_pu", 1.2)),
+    ("load 0: scaling is no number", put("load", "scaling", None)),
 ]
 
 
@@ -68,7 +78,7 @@ def test_any_other_table_is_refused_even_one_nobody_has_heard_of() -> None:
     tables = [n for n, t in pp.create_empty_network().items() if isinstance(t, pd.DataFrame)]
     known = MODELLED + WITHOUT_PHYSICS
     others = [n for n in tables if n not in known and not n.startswith(PREFIXES_WITHOUT_PHYSICS)]
-    assert {"gen", "trafo3w", "svc", "vsc", "asymmetric_load"} <= set(others)
+    assert {"trafo3w", "xward", "svc", "vsc", "asymmetric_load"} <= set(others)
     for name in [*others, "flux_capacitor"]:
         net = small_net()
         net[name] = pd.DataFrame({"bus": [2]}, index=[4])
@@ -86,9 +96,9 @@ def test_a_transformer_with_tap_data_and_no_type_is_refused_unless_the_spec_type
 
 def test_all_faults_are_listed_at_once() -> None:
     net = small_net()
-    pp.create_gen(net, 2, 1.0)
+    pp.create_motor(net, 2, 1.0, 0.9)
     net.switch["type"] = "MAGIC"
-    with pytest.raises(UnknownElement, match=r"gen 0.*switch 0") as caught:
+    with pytest.raises(UnknownElement, match=r"motor 0.*switch 0") as caught:
         refuse_unmodelled(net, SPEC)
     assert str(caught.value).count(";") >= 1
 
@@ -112,3 +122,6 @@ def test_the_specification_is_checked(tmp_path: Path) -> None:
         load_grid(NetworkSpec(file=str(tmp_path / "none.json")), [], tmp_path)
     with pytest.raises(UnknownElement, match="no-such-code"):
         load_grid(NetworkSpec(simbench="no-such-code"), [], tmp_path)
+    for name in ("no_such_net", "os", "__name__"):
+        with pytest.raises(UnknownElement, match=f"pandapower has no network '{name}'"):
+            load_grid(NetworkSpec(pandapower=name), [], tmp_path)

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandapower as pp
 import pytest
-from pandapower.control import DiscreteTapControl
+from pandapower.control import ContinuousTapControl, DiscreteTapControl
 
-from grid_models.model import GridModel
+from grid_models.model import GridModel, load_grid
+from grid_models.spec import NetworkSpec
 from tests.grid_models.conftest import SPEC, Demo, quarters
+from tests.grid_models.small_net import small_net
+from vpp.domain.errors import UnknownElement
 from vpp.domain.network import Flow
+from vpp.domain.time import TimeGrid
 
 SET_POINT = 1.025
 
@@ -95,3 +100,47 @@ def test_pandapower_s_own_controller_would_move_none_of_them(
     net.trafo["tap_pos"] = swinging.taps[0, t] + 3
     pp.runpp(net, run_control=True, calculate_voltage_angles=True, numba=False, lightsim2grid=False)
     assert net.trafo.tap_pos.tolist() != (swinging.taps[0, t] + 3).tolist()
+
+
+def test_a_controller_of_the_net_becomes_an_automatic_tap(tmp_path: Path) -> None:
+    net = small_net()
+    net.load[["p_mw", "q_mvar"]] *= 5.0
+    DiscreteTapControl(net, 0, 0.985, 1.015, side="lv")
+    pp.to_json(net, str(tmp_path / "net.json"))
+    model = load_grid(NetworkSpec(file=str(tmp_path / "net.json")), [], tmp_path / "cache")
+    trafos = model.network._tables.trafos
+    assert trafos.controlled.tolist() == [True, False]
+    assert (trafos.set_point_pu[0], trafos.dead_band_pu[0]) == pytest.approx((1.0, 0.015))
+    p, q = model.background.injection(np.ones((1, 1)), np.ones((1, 1)))
+    flow = model.network.flow(quarters(datetime(2016, 3, 1, tzinfo=UTC), 1), p[None], q[None])
+    pp.runpp(net, run_control=True, lightsim2grid=False, numba=False)
+    assert net.trafo.tap_pos.tolist() == flow.taps[0, 0].tolist() != [0, 0]
+    np.testing.assert_allclose(flow.vm_pu[0, 0], net.res_bus.vm_pu, atol=1e-6)
+
+
+def test_other_controllers_are_refused_by_name(tmp_path: Path) -> None:
+    net = small_net()
+    ContinuousTapControl(net, 0, 1.02)
+    pp.to_json(net, str(tmp_path / "net.json"))
+    with pytest.raises(UnknownElement, match="controller 0"):
+        load_grid(NetworkSpec(file=str(tmp_path / "net.json")), [], tmp_path / "cache")
+
+
+@pytest.mark.parametrize(("delay_min", "step_min", "waits"), [(0, 1, 0), (3, 1, 2), (3, 2, 1), (3, 15, 0)])
+def test_a_tap_waits_its_delay_out_and_then_moves_into_the_band(
+    tmp_path: Path, delay_min: int, step_min: int, waits: int
+) -> None:
+    net = small_net()
+    DiscreteTapControl(net, 0, 0.985, 1.015, side="lv")
+    pp.to_json(net, str(tmp_path / "net.json"))
+    spec = NetworkSpec(file=str(tmp_path / "net.json"), tap_delay_minutes=delay_min)
+    model = load_grid(spec, [], tmp_path / "cache")
+    p, q = model.background.injection(np.ones((1, 1)), np.ones((1, 1)))
+    heavy = np.array([0, 0, 0, 1, 1, 0, 1, 1, 1, 1, 1])[:, None]
+    grid = TimeGrid.uniform(datetime(2016, 3, 1, tzinfo=UTC), timedelta(minutes=step_min), len(heavy))
+    flow = model.network.flow(grid, (p + 4.0 * heavy * p)[None], (q + 4.0 * heavy * q)[None])
+    taps = flow.taps[0, :, 0]
+    light, loaded = taps[0], taps[-1]
+    assert light != loaded
+    moved = np.flatnonzero(taps == loaded)
+    assert moved[0] == {0: 3, 1: 4, 2: 8}[waits]
