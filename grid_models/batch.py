@@ -26,8 +26,8 @@ from vpp.domain.time import Array
 
 TOLERANCE_PU = 1e-10
 FIXED_POINT_ROUNDS = 60
-CHUNK = 4096
-DENSE_NODES = 400
+CHUNK = 256
+DENSE_NODES = 150
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,10 @@ class Engine:
     @cached_property
     def w(self) -> Complex:
         """Voltages (n,) without injections and machines."""
-        return np.asarray(-self._z_times(self._from_sources[None])[0], dtype=np.complex128)
+        n = self.state.n
+        if n > DENSE_NODES:
+            return np.asarray(-self._factors.solve(self._from_sources), dtype=np.complex128)
+        return np.asarray(-self.z @ self.y[:n, n:] @ self.state.slack_v, dtype=np.complex128)
 
     @cached_property
     def polar(self) -> PolarSystem:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
 import numpy as np
 from scipy.sparse import coo_array, csr_array, diags_array
@@ -192,10 +191,13 @@ def _held(tables: NetTables, node: Ints, n: int, slack_v: Complex) -> tuple[Ints
     return pv, np.array([held[int(at)][1] for at in pv])
 
 
-def _matrix(f: Ints, t: Ints, b: Branches, size: int) -> Any:
-    """Admittance matrix of two-ports between nodes f and t."""
+def _matrix(f: Ints, t: Ints, b: Branches, size: int) -> Sparse:
+    """Admittance matrix (size, size) of two-ports between nodes f and t, summed in their order."""
     values = np.concatenate([b.ff, b.ft, b.tf, b.tt])
-    return coo_array((values, (np.r_[f, f, t, t], np.r_[f, t, f, t])), shape=(size, size))
+    place, of = np.unique(np.r_[f, f, t, t] * size + np.r_[f, t, f, t], return_inverse=True)
+    summed = np.zeros(len(place), dtype=complex)
+    np.add.at(summed, of, values)
+    return csr_array((summed, (place // size, place % size)), shape=(size, size))
 
 
 def _passive(tables: NetTables, node: Ints, size: int) -> tuple[Sparse, Complex]:
@@ -206,7 +208,7 @@ def _passive(tables: NetTables, node: Ints, size: int) -> tuple[Sparse, Complex]
     two_ports = _matrix(f[on], t[on], Branches(z.ff[on], z.ft[on], z.tf[on], z.tt[on]), size)
     earthed, at = np.zeros(size, dtype=complex), node[h.bus]
     np.add.at(earthed, at[at >= 0], h.y[at >= 0])
-    return csr_array(two_ports), earthed
+    return two_ports, earthed
 
 
 def switching_of(lines_out: tuple[int, ...], switches: Mapping[int, bool]) -> Switching:
