@@ -29,10 +29,11 @@ class NetworkSpec(BaseModel):
     case118) and `file` (a pandapower JSON file) is given. `load_growth` multiplies loads, never
     generation. `tap_changer: ratio` types transformers that carry tap data and no tap type; without it
     they are refused. `tap_dead_band_pu` is the half width of the band around the voltage set-point in
-    which a tap rests, where the network does not state it, and `tap_delay_minutes` how long a voltage
-    lies outside before a tap moves. `own_generation` are the static generators (indices) left out of
-    the background because they are assets of ours; `drop_storage` leaves storages out, otherwise a
-    network that has any is refused.
+    which an automatic tap rests, and `tap_set_point_pu` that set-point, where the network does not state
+    them; without any set-point it is refused. `tap_delay_minutes` is how long a voltage lies outside
+    before a tap moves. `own_generation` are the static generators (indices) left out of the background
+    because they are assets of ours; `drop_storage` leaves storages out, otherwise a network that has any
+    is refused.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -43,6 +44,7 @@ class NetworkSpec(BaseModel):
     load_growth: float = Field(default=1.0, ge=0.0)
     tap_changer: Literal["ratio"] | None = None
     tap_dead_band_pu: float = Field(default=0.01, gt=0.0, le=0.1)
+    tap_set_point_pu: float | None = Field(default=None, gt=0.5, lt=1.5)
     tap_delay_minutes: float = Field(default=0.0, ge=0.0, le=60.0)
     emergency: EmergencyRating = EmergencyRating()
     own_generation: list[int] = Field(default_factory=list)

@@ -104,6 +104,7 @@ def _trafos(net: Any, at: Mapping[int, int], spec: NetworkSpec) -> Trafos:
     hv, lv = _positions(t, "hv_bus", at), _positions(t, "lv_bus", at)
     sign = side * np.where(at_lv, 1, -1) * np.where(step * np.cos(np.deg2rad(degree)) < 0.0, -1, 1)
     limit = _column(t, "max_loading_percent", 100.0)
+    set_point = np.nan if spec.tap_set_point_pu is None else spec.tap_set_point_pu
     return Trafos(
         t.index.to_numpy(dtype=np.int64), hv, lv, _column(t, "sn_mva"), _column(t, "vn_hv_kv"),
         _column(t, "vn_lv_kv"), _column(t, "vk_percent"), _column(t, "vkr_percent"),
@@ -113,7 +114,7 @@ def _trafos(net: Any, at: Mapping[int, int], spec: NetworkSpec) -> Trafos:
         np.where(np.isnan(low), position, low).astype(np.int64),
         np.where(np.isnan(high), position, high).astype(np.int64),
         position.astype(np.int64), step, degree, ideal, automatic, np.where(at_lv, lv, hv), sign,
-        _column(t, SET_POINT), _column(t, BAND, spec.tap_dead_band_pu),
+        _column(t, SET_POINT, set_point), _column(t, BAND, spec.tap_dead_band_pu),
     )  # fmt: skip
 
 

@@ -97,8 +97,10 @@ def _changer(i: Any, trafo: pd.Series[Any], spec: NetworkSpec) -> Iterator[str]:
 
 
 def _automatic(i: Any, trafo: pd.Series[Any], spec: NetworkSpec) -> Iterator[str]:
-    if not np.isfinite(number(trafo, SET_POINT)) or text(trafo.get(SIDE)) not in ("hv", "lv"):
-        yield f"trafo {i}: automatic tap without set-point or side"
+    if spec.tap_set_point_pu is None and not np.isfinite(number(trafo, SET_POINT)):
+        yield f"trafo {i}: automatic tap without set-point"
+    if text(trafo.get(SIDE)) not in ("hv", "lv"):
+        yield f"trafo {i}: automatic tap without side"
     if text(trafo.get("tap_changer_type")) == "Ideal" or abs(number(trafo, "tap_step_degree", 0.0)) % 180.0 == 90.0:
         yield f"trafo {i}: an automatic tap that turns the voltage cannot hold its magnitude"
     band = number(trafo, BAND, spec.tap_dead_band_pu)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from functools import partial
+
 import numpy as np
 import pytest
 
+from grid_models import cache
 from grid_models.cuts import MARGIN_PCT
-from grid_models.model import GridModel
-from tests.grid_models.conftest import Demo, with_extra
+from grid_models.model import AcNetwork, GridModel
+from tests.grid_models.conftest import Demo, quarters, with_extra
+from tests.grid_models.meshed_net import meshed_net
+from tests.grid_models.test_agreement import imported
 from vpp.domain.network import Cut, Flow
 
 
@@ -19,10 +25,14 @@ def stressed(model: GridModel, demo: Demo) -> Flow:
 
 def percent(model: GridModel, flow: Flow, element: str) -> float:
     """Loading in %, or voltage in % of nominal, of a flow of one case and step."""
+    return value(model.network, flow, element)
+
+
+def value(network: AcNetwork, flow: Flow, element: str) -> float:
     kind, number = element.split()
     if kind == "bus":
-        return float(flow.vm_pu[0, 0, model.network.buses.index(int(number))] * 100.0)
-    return float(flow.loading_pct[0, 0, model.network.elements.index(element)])
+        return float(flow.vm_pu[0, 0, network.buses.index(int(number))] * 100.0)
+    return float(flow.loading_pct[0, 0, network.elements.index(element)])
 
 
 def test_directional_derivatives_equal_finite_differences(model: GridModel, stressed: Flow) -> None:
@@ -104,3 +114,40 @@ def test_following_the_cuts_ends_in_a_clean_flow(model: GridModel, stressed: Flo
         assert answer.status == 0
         shed = np.asarray(answer.x)
     assert not model.network.violations(flow) and 0.5 < shed.sum() < 7.0
+
+
+@pytest.fixture(scope="module")
+def transmission(tmp_path_factory: pytest.TempPathFactory) -> tuple[AcNetwork, Flow]:
+    """A meshed net with machines, two sources and a second island, loaded until something breaks."""
+    folder = tmp_path_factory.mktemp("meshed")
+    _, tables, p, q = imported(meshed_net(), folder)
+    network = AcNetwork(tables, [], partial(cache.reference, folder))
+    factor = np.array([1.0, 2.0, 4.0])[:, None]
+    return network, network.flow(quarters(datetime(2016, 3, 1, tzinfo=UTC), 3), (factor * p)[None], (factor * q)[None])
+
+
+def test_cuts_of_a_net_with_machines_equal_finite_differences(transmission: tuple[AcNetwork, Flow]) -> None:
+    """Machines answer with reactive power: none of theirs is in a cut, and the rest sees their voltages held."""
+    network, flow = transmission
+    rng = np.random.default_rng(6)
+    cuts = network.cuts(flow, near_pct=20.0, per_step=40)
+    assert {c.element.split()[0] for c in cuts} == {"line", "trafo", "bus"}
+    held = [network.buses.index(b) for b in (1, 2, 3, 5, 7)]
+    assert all((c.dq[held] == 0.0).all() for c in cuts) and any((c.dp[held] != 0.0).any() for c in cuts)
+    for cut in cuts[::3]:
+        d_p, d_q = rng.normal(size=(2, len(network.buses)))
+        at = slice(cut.step, cut.step + 1)
+        ends = [
+            value(network, network.flow(
+                flow.grid.part(cut.step, cut.step + 1), flow.p_mw[:, at] + e * d_p, flow.q_mvar[:, at] + e * d_q,
+                flow.taps[:, at],
+            ), cut.element)
+            for e in (1e-4, -1e-4)
+        ]  # fmt: skip
+        assert abs(cut.dp @ d_p + cut.dq @ d_q) == pytest.approx(abs(ends[0] - ends[1]) / 2e-4, rel=1e-5, abs=1e-6)
+
+
+def test_no_cut_asks_for_another_voltage_at_a_machine(transmission: tuple[AcNetwork, Flow]) -> None:
+    network, flow = transmission
+    buses = {c.element for c in network.cuts(flow, near_pct=0.0, per_step=60) if c.element.startswith("bus")}
+    assert buses and not buses & {f"bus {b}" for b in (0, 1, 2, 3, 4, 5, 7, 9)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from pydantic import ValidationError
 from grid_models.checks import MODELLED, PREFIXES_WITHOUT_PHYSICS, WITHOUT_PHYSICS, refuse_unmodelled
 from grid_models.model import load_grid
 from grid_models.spec import NetworkSpec
+from grid_models.tabulate import tabulate
 from tests.grid_models.small_net import small_net
 from vpp.domain.errors import UnknownElement
 
@@ -109,6 +111,28 @@ def test_a_dead_band_narrower_than_a_step_is_refused() -> None:
     refuse_unmodelled(net, SPEC)
     with pytest.raises(UnknownElement, match="dead band is narrower"):
         refuse_unmodelled(net, NetworkSpec(file="net.json", tap_changer="ratio", tap_dead_band_pu=0.005))
+
+
+def test_an_automatic_tap_without_set_point_takes_the_specification_s() -> None:
+    net = small_net()
+    net.trafo["autoTap"], net.trafo["autoTapSide"] = 1, "lv"
+    with pytest.raises(UnknownElement, match="trafo 0: automatic tap without set-point; trafo 1"):
+        refuse_unmodelled(net, SPEC)
+    spec = SPEC.model_copy(update={"tap_set_point_pu": 1.02})
+    refuse_unmodelled(net, spec)
+    assert tabulate(net, spec).trafos.set_point_pu.tolist() == [1.02, 1.02]
+    net.trafo["autoTapSetp"] = [1.01, float("nan")]
+    assert tabulate(net, spec).trafos.set_point_pu.tolist() == [1.01, 1.02]
+
+
+def test_an_automatic_tap_that_turns_the_voltage_is_refused() -> None:
+    net = small_net()
+    net.trafo["autoTap"], net.trafo["autoTapSide"], net.trafo["autoTapSetp"] = 1, "lv", 1.0
+    for column, value in (("tap_changer_type", "Ideal"), ("tap_step_degree", 90.0)):
+        turned = copy.deepcopy(net)
+        turned.trafo[column] = value
+        with pytest.raises(UnknownElement, match="trafo 1: an automatic tap that turns the voltage"):
+            refuse_unmodelled(turned, SPEC)
 
 
 def test_the_specification_is_checked(tmp_path: Path) -> None:
