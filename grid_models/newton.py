@@ -22,7 +22,7 @@ from grid_models.tables import Bools, Complex, Ints, Sparse
 from vpp.domain.time import Array
 
 TOLERANCE_PU = 1e-10
-NEWTON_ROUNDS = 20
+NEWTON_ROUNDS = 12
 CHORD_ROUNDS = 40
 LARGEST_STEP = 1.0
 
@@ -64,17 +64,33 @@ class PolarSystem:
         return v
 
     def newton(self, s: Complex, start: Complex | None = None) -> Complex:
-        """Voltages (n,) of one case, NaN where it does not converge from `start` (without: from `flat`)."""
-        v = (self.flat if start is None else self._held(start)).copy()
+        """Voltages (n,) of one case, NaN where it does not converge.
+
+        Begins at `start`, without it at `flat`, or with machines where a DC power flow ends.
+        """
+        if start is None:
+            v = self._dc(s) if len(self.pv) else self.flat
+        else:
+            v = self._held(start)
         with np.errstate(all="ignore"):
             for _ in range(NEWTON_ROUNDS):
-                step = self._step(self._factorised(v), self._mismatch(v[:, None], s[:, None]))
+                factors = self._factorised(self._jacobian(v))
+                step = None if factors is None else factors.solve(self._mismatch(v[:, None], s[:, None]))
                 if step is None or not np.isfinite(step).all():
                     break
                 v = self._moved(v[:, None], step)[:, 0]
                 if np.abs(step).max(initial=0.0) < TOLERANCE_PU:
                     return v
         return np.full(len(s), np.nan, dtype=np.complex128)
+
+    def _dc(self, s: Complex) -> Complex:
+        """Voltages (n,) of 1 pu, machines at their set-points, under the angles of a DC power flow."""
+        n, even = len(s), self.unloaded / np.abs(self.unloaded)
+        factors = self._factorised(self._jacobian(even)[:n, :n])
+        if factors is None:
+            return self.flat
+        angles = factors.solve(self._mismatch(even[:, None], s[:, None])[:n, 0])
+        return self._held(np.asarray(even * np.exp(1j * angles), dtype=np.complex128))
 
     def adjoint(self, v: Complex, h: Complex) -> Complex:
         """r (R,n) with Re(h·dv) = Re(r)·dp + Im(r)·dq at one voltage v (n,), for rows h (R,n); 0 for dq at `pv`.
@@ -83,7 +99,7 @@ class PolarSystem:
         """
         n, turned = len(v), 1j * h * v
         right = np.concatenate([turned.real, (h * v / np.abs(v)).real[:, self.pq]], axis=1)
-        factors = self._factorised(v)
+        factors = self._factorised(self._jacobian(v))
         if factors is None:
             return np.full(h.shape, np.nan, dtype=np.complex128)
         dual: Array = factors.solve(np.ascontiguousarray(right.T), trans="T").T
@@ -93,7 +109,7 @@ class PolarSystem:
 
     def _chord(self, s: Complex, centre: Complex) -> Complex:
         result = np.full_like(s, np.nan)
-        factors = self._factorised(centre)
+        factors = self._factorised(self._jacobian(centre))
         if factors is None:
             return result
         active, wanted = np.arange(len(s)), np.ascontiguousarray(s.T)
@@ -136,15 +152,11 @@ class PolarSystem:
         moved: Complex = magnitude * unit * np.exp(1j * step[:n])
         return moved
 
-    def _step(self, factors: Any, mismatch: Array) -> Array | None:
-        if factors is None:
-            return None
-        return np.asarray(factors.solve(mismatch), dtype=np.float64)
-
-    def _factorised(self, v: Complex) -> Any:
-        """LU factors of the Jacobian at voltages (n,), or None where it is singular."""
+    @staticmethod
+    def _factorised(jacobian: Any) -> Any:
+        """LU factors of a Jacobian, or None where it is singular."""
         try:
-            return splu(self._jacobian(v), permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
+            return splu(jacobian, permc_spec="MMD_AT_PLUS_A", options={"SymmetricMode": True})
         except (RuntimeError, ValueError):
             return None
 

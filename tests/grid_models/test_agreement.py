@@ -29,6 +29,7 @@ PUBLISHED = {
     "lv": NetworkSpec(simbench="1-LV-rural1--0-sw", tap_changer="ratio", drop_storage=True),
     "oberrhein": NetworkSpec(pandapower="mv_oberrhein"),
     "case118": NetworkSpec(pandapower="case118"),
+    "case300": NetworkSpec(pandapower="case300"),
 }
 
 

@@ -132,6 +132,16 @@ def test_two_set_points_at_one_node_are_named(tmp_path: Path) -> None:
         compile_state(tables, switching_of((), {}))
 
 
+def test_a_long_net_in_resonance_without_its_load_is_solved() -> None:
+    """Trap: Newton begun at the voltages of the idle net, which stand far above 1 pu where lines are long."""
+    tables, background, series, _ = cache.read(cache.ensure(PUBLISHED["case118"], CACHE))
+    state = compile_state(tables, switching_of((), {}))
+    engine = Engine.of(state, tuple(map(int, tables.trafos.tap_pos)))
+    one = np.ones((len(series), 1))
+    v, converged = engine.solve(node_injection(state, *background.injection(one, one)))
+    assert converged.all() and np.abs(engine.w).max() > 2.0 and 0.9 < np.abs(v).min() < np.abs(v).max() < 1.1
+
+
 def test_a_case_without_solution_among_machines_is_nan_and_harms_no_other(tmp_path: Path) -> None:
     _, tables, p, q = imported(meshed_net(), tmp_path)
     state = compile_state(tables, switching_of((), {}))
