@@ -53,12 +53,17 @@ class PolarSystem:
 
     def solve(self, s: Complex, start: Complex | None) -> Complex:
         """Voltages (K,n) of injections (K,n), NaN where there is none. `start` as in `Engine.solve`."""
+        if start is not None and np.isnan(start).any():
+            start = None
         if len(s) == 1:
-            return self.newton(s[0], None if start is None or np.isnan(start).any() else start[0])[None]
-        centre = self.newton(s.mean(axis=0))
-        if np.isnan(centre).any():
-            centre = self.flat
-        v = self._chord(s, centre)
+            return self.newton(s[0], None if start is None else start[0])[None]
+        if start is None:
+            centre = self.newton(s.mean(axis=0))
+            centre = self.flat if np.isnan(centre).any() else centre
+            start = np.tile(centre, (len(s), 1))
+        else:
+            centre = self._held(start.mean(axis=0))
+        v = self._chord(s, centre, start)
         for k in np.flatnonzero(np.isnan(v).any(axis=1)):
             v[k] = self.newton(s[k])
         return v
@@ -107,13 +112,14 @@ class PolarSystem:
         r[:, self.pq] += 1j * dual[:, n:]
         return r
 
-    def _chord(self, s: Complex, centre: Complex) -> Complex:
+    def _chord(self, s: Complex, centre: Complex, start: Complex) -> Complex:
+        """Voltages (K,n) from `start` (K,n) by the Jacobian at `centre` (n,), NaN where it does not settle."""
         result = np.full_like(s, np.nan)
         factors = self._factorised(self._jacobian(centre))
         if factors is None:
             return result
         active, wanted = np.arange(len(s)), np.ascontiguousarray(s.T)
-        v = np.repeat(centre[:, None], len(s), axis=1)
+        v = self._held(np.ascontiguousarray(start.T))
         with np.errstate(all="ignore"):
             for _ in range(CHORD_ROUNDS):
                 step = factors.solve(self._mismatch(v, wanted))
@@ -129,9 +135,9 @@ class PolarSystem:
         return result
 
     def _held(self, v: Complex) -> Complex:
-        """`v` with the magnitudes of the machines' nodes at their set-points."""
+        """Voltages (n,) or (n,K) with the magnitudes of the machines' nodes at their set-points."""
         out = v.copy()
-        out[self.pv] *= self.vm_set / np.abs(out[self.pv])
+        out[self.pv] *= (self.vm_set / np.abs(out[self.pv]).T).T
         return out
 
     def _currents(self, v: Complex) -> Complex:

@@ -154,6 +154,22 @@ def test_a_case_without_solution_among_machines_is_nan_and_harms_no_other(tmp_pa
     np.testing.assert_allclose(v[[0, 1, 2, 4]], np.repeat(alone, 4, axis=0), atol=1e-9)
 
 
+def test_cases_that_begin_near_their_end_reach_it_with_machines_too(tmp_path: Path) -> None:
+    _, tables, p, q = imported(meshed_net(), tmp_path)
+    state = compile_state(tables, switching_of((), {}))
+    engine = Engine.of(state, tuple(map(int, tables.trafos.tap_pos)))
+    factor = np.linspace(0.4, 1.6, 7)[:, None]
+    s = node_injection(state, factor * p, factor * q)
+    v, _ = engine.solve(s)
+    again, converged = engine.solve(s, v[::-1].copy())
+    unknown = v.copy()
+    unknown[2] = np.nan
+    without, _ = engine.solve(s, unknown)
+    assert converged.all()
+    np.testing.assert_allclose(again, v, atol=1e-9)
+    np.testing.assert_allclose(without, v, atol=1e-9)
+
+
 def test_the_digest_names_the_model() -> None:
     folder = cache.ensure(PUBLISHED["oberrhein"], CACHE)
     tables, again = cache.read(folder)[0], cache.read(folder)[0]
