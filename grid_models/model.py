@@ -104,6 +104,16 @@ class AcNetwork:
         live[(offset + t.switches.element)[at]] = False
         return frozenset(name for name, on in zip(self.elements, live, strict=True) if not on)
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the compiled arrays: which model answered."""
+        return self._tables.digest
+
+    def islands_without_source(self, moment: datetime) -> tuple[tuple[int, ...], ...]:
+        """Bus numbers of every group of buses in service that no source reaches at `moment`."""
+        state = self._state(self._switching_over(moment, moment + timedelta.resolution))
+        return state.islands_without_source
+
     def flow(self, grid: TimeGrid, p_mw: Array, q_mvar: Array, taps: Ints | None = None) -> Flow:
         """Batch AC power flow of net injections (C,T,B) in MW, Mvar.
 

@@ -137,15 +137,13 @@ class Sources(_Frozen):
 class Machines(_Frozen):
     """(G,) generators that hold the voltage `vm_pu` of their bus with whatever reactive power it takes.
 
-    Active power comes with the injections of the bus. Reactive limits are kept for those who ask and
-    not enforced, as in a power flow with `enforce_q_lims=False`.
+    Active power comes with the injections of the bus. Reactive limits are not enforced, as in a power
+    flow with `enforce_q_lims=False`, pandapower's default.
     """
 
     name: tuple[str, ...]
     bus: Ints
     vm_pu: Array
-    min_q_mvar: Array
-    max_q_mvar: Array
 
 
 @dataclass(frozen=True)

@@ -148,8 +148,6 @@ def _machines(net: Any, at: Mapping[int, int]) -> Machines:
         _names("gen", gen) + _names("dcline", dc) * 2,
         np.r_[_positions(gen, "bus", at), _positions(dc, "from_bus", at), _positions(dc, "to_bus", at)],
         np.r_[_column(gen, "vm_pu"), _column(dc, "vm_from_pu"), _column(dc, "vm_to_pu")],
-        np.r_[_column(gen, "min_q_mvar"), _column(dc, "min_q_from_mvar"), _column(dc, "min_q_to_mvar")],
-        np.r_[_column(gen, "max_q_mvar"), _column(dc, "max_q_from_mvar"), _column(dc, "max_q_to_mvar")],
     )  # fmt: skip
 
 

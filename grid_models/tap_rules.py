@@ -91,6 +91,8 @@ def _changer(i: Any, trafo: pd.Series[Any], spec: NetworkSpec) -> Iterator[str]:
         yield f"trafo {i}: tap data and no neutral position"
     if any(number(trafo, c) % 1.0 != 0.0 for c in ("tap_pos", "tap_neutral") if np.isfinite(number(trafo, c))):
         yield f"trafo {i}: tap position or neutral is no whole number"
+    if number(trafo, "tap_min", -np.inf) > number(trafo, "tap_max", np.inf):
+        yield f"trafo {i}: lowest tap position above the highest"
     steps = [number(trafo, c, 0.0) != 0.0 for c in ("tap_step_percent", "tap_step_degree")]
     if kind == "Ideal" and all(steps):
         yield f"trafo {i}: an ideal phase shifter has its step in percent or in degrees, not both"

@@ -19,6 +19,7 @@ from grid_models.spec import NetworkSpec
 from grid_models.tabulate import tabulate
 from tests.grid_models.conftest import OUTAGE
 from tests.grid_models.small_net import small_net
+from vpp.domain.portfolio import Outage
 
 FILE = NetworkSpec(
     file="unused.json", load_growth=1.0, tap_changer="ratio", tap_dead_band_pu=0.01, own_generation=[],
@@ -76,6 +77,15 @@ def test_the_planned_section_outage_opens_one_line_and_closes_another(model: Gri
     assert during - before == {"line 84"}
     assert before - during == {"line 108"}
     assert model.network.open_at(OUTAGE.end) == before
+
+
+def test_an_outage_without_its_tie_leaves_an_island_with_the_buses_it_feeds(model: GridModel) -> None:
+    assert model.network.islands_without_source(BEFORE) == model.network.islands_without_source(OUTAGE.start) == ()
+    alone = Outage("alone", OUTAGE.start, OUTAGE.end, (84,), {})
+    network = AcNetwork(model.network._tables, [alone], partial(cache.reference, Path("unused")))
+    assert network.islands_without_source(BEFORE) == () and network.digest == model.network.digest
+    ((first, *others),) = network.islands_without_source(OUTAGE.start)
+    assert first == 90 and set(others) == set(range(91, 107))
 
 
 def test_out_of_service_and_open_switches_of_either_element_kind_count() -> None:

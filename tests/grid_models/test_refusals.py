@@ -54,6 +54,7 @@ FAULTS: list[tuple[str, Callable[[Any], None]]] = [
     ("trafo 0: tap data and no neutral position", put("trafo", "tap_neutral", None)),
     ("trafo 0: an ideal phase shifter", lambda net: (put("trafo", "tap_changer_type", "Ideal")(net),
                                                       put("trafo", "tap_step_degree", 1.0)(net))),
+    ("trafo 0: lowest tap position above the highest", put("trafo", "tap_min", 12)),
     ("trafo 0: tap dependency table", put("trafo", "tap_dependency_table", True)),
     ("trafo 0: second tap changer", put("trafo", "tap2_pos", 1.0)),
     ("trafo 0: tap data and no tap side", put("trafo", "tap_side", None)),
