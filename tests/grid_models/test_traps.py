@@ -118,6 +118,15 @@ def test_a_source_that_one_outage_cuts_off_leaves_the_other(tmp_path: Path) -> N
     assert (alone.node[[3, 7]] == -1).all() and set(alone.islands_without_source) == {(8,), (9, 10), (3, 7)}
 
 
+def test_a_machine_alone_feeds_nothing_as_in_pandapower(tmp_path: Path) -> None:
+    net = meshed_net()
+    net.gen.loc[3, "slack"] = False
+    state, engine, v = solved(net, tmp_path)
+    pp.runpp(net, lightsim2grid=False, numba=False)
+    assert set(state.islands_without_source) == {(8,), (9, 10)}
+    np.testing.assert_allclose(engine.bus_voltage(v)[0], net.res_bus.vm_pu, atol=1e-6)
+
+
 def test_two_set_points_at_one_node_are_named(tmp_path: Path) -> None:
     net = meshed_net()
     net.gen.loc[2, "vm_pu"] = 1.03
