@@ -61,10 +61,15 @@ def random_taps(tables: NetTables, cases: int, rng: np.random.Generator) -> Any:
     return np.array([rng.integers(t.tap_min, t.tap_max + 1) for _ in range(cases)])
 
 
-def compare(net: Any, tables: NetTables, p: Array, q: Array, taps: Any) -> None:
-    """Every case (K,B) at positions (K,X) by both engines."""
+def compare(
+    net: Any, tables: NetTables, p: Array, q: Array, taps: Any, lines_out: Any = (), switches: Any = ()
+) -> None:
+    """Every case (K,B) at positions (K,X) of one switching state by both engines, dark buses included."""
     net = injected(net)
-    state = compile_state(tables, switching_of((), {}))
+    net.line.loc[list(lines_out), "in_service"] = False
+    for number, closed in dict(switches).items():
+        net.switch.loc[number, "closed"] = closed
+    state = compile_state(tables, switching_of(tuple(lines_out), dict(switches)))
     for k in range(len(p)):
         engine = Engine.of(state, tuple(map(int, taps[k])))
         v, converged = engine.solve(node_injection(state, p[k : k + 1], q[k : k + 1]))
@@ -88,6 +93,25 @@ def test_published_nets_at_random_injections_and_taps(name: str) -> None:
     taps = random_taps(tables, cases, rng)
     near = np.clip(taps, tables.trafos.tap_pos - 3, tables.trafos.tap_pos + 3)
     compare(pickle.loads((folder / cache.NET).read_bytes()), tables, factor * p, factor * q, near)
+
+
+@pytest.mark.parametrize("name", ["mv", "oberrhein", "hv"])
+def test_random_switching_states_with_islands_and_rings(name: str) -> None:
+    """Opened and closed switches of every kind, fused and split buses, lines out, some of it in the dark."""
+    folder = cache.ensure(PUBLISHED[name], CACHE)
+    tables, net = cache.read(folder)[0], pickle.loads((folder / cache.NET).read_bytes())
+    rng, dark = np.random.default_rng(8), 0
+    level = np.where(tables.buses.vn_kv > 60.0, 4.0, 0.05)
+    for _ in range(5):
+        moved = rng.choice(tables.switches.number, 12, replace=False)
+        closed = dict(zip(tables.switches.number, tables.switches.closed, strict=True))
+        switches = {int(n): bool(~closed[n]) for n in moved}
+        lines_out = rng.choice(tables.lines.number, 2, replace=False).tolist()
+        p = -level * rng.uniform(0.0, 1.0, (1, len(level)))
+        near = np.clip(random_taps(tables, 1, rng), tables.trafos.tap_pos - 3, tables.trafos.tap_pos + 3)
+        compare(net, tables, p, 0.3 * p, near, lines_out, switches)
+        dark += len(compile_state(tables, switching_of(tuple(lines_out), switches)).islands_without_source)
+    assert dark > 0
 
 
 def imported(net: Any, folder: Path, **given: Any) -> tuple[Any, NetTables, Array, Array]:
