@@ -62,7 +62,7 @@ def _expected(network: Network, flow: Flow, steps: slice | None) -> list[Violati
     judged = network.verdict(_steps(flow, first, last), 0)
     found = [replace(v, step=v.step + first) for v in network.violations(judged)]
     if last - first < flow.grid.n:
-        batch = network.violations(_case(flow, 0))
+        batch = network.violations(flow.case(0))
         found += [v for v in batch if not first <= v.step < last]
     return sorted(found, key=lambda v: v.step)
 
@@ -79,14 +79,6 @@ def _steps(flow: Flow, first: int, last: int) -> Flow:
     )  # fmt: skip
 
 
-def _case(flow: Flow, case: int) -> Flow:
-    at = slice(case, case + 1)
-    return Flow(
-        flow.grid, flow.p_mw[at], flow.q_mvar[at], flow.vm_pu[at], flow.loading_pct[at], flow.taps[at],
-        flow.converged[at],
-    )  # fmt: skip
-
-
 def _nearest(network: Network, flow: Flow) -> Violation | None:
     """The highest loading of the expected case, as the margin that is left."""
     loading = flow.loading_pct[0]
@@ -96,20 +88,26 @@ def _nearest(network: Network, flow: Flow) -> Violation | None:
     return Violation(network.elements[element], int(step), float(loading[step, element]), 100.0, "%")
 
 
+def scenario_violations(
+    power_mw: Array, network: Network, exposure: Exposure, scenarios: Scenarios, grid: TimeGrid
+) -> list[Violation]:
+    """Every violation of a plan (N,T) in the joint states `scenarios`, whose cases are "scenario 0" and so on."""
+    expected, (p, q) = bus_injection(exposure, power_mw), scenario_injection(exposure, power_mw, scenarios)
+    found: list[Violation] = []
+    for first in range(0, len(p), SCENARIO_CHUNK):
+        at = slice(first, first + SCENARIO_CHUNK)
+        names = ["expected", *(f"scenario {first + k}" for k in range(len(p[at])))]
+        flow = network.flow(grid, *(np.concatenate([e[:1], s[at]]) for e, s in zip(expected, (p, q), strict=True)))
+        found += [v for v in network.violations(flow, names) if v.case != "expected"]
+    return found
+
+
 def _scenarios(
     network: Network, power_mw: Array, exposure: Exposure, scenarios: Scenarios | None, grid: TimeGrid
 ) -> tuple[float, Violation | None, int]:
     """Share without violation, the worst violation in any, and how many there were."""
     if scenarios is None or not len(scenarios.p_background_mw):
         return float("nan"), None, 0
-    expected, (p, q) = bus_injection(exposure, power_mw), scenario_injection(exposure, power_mw, scenarios)
-    worst: Violation | None = None
-    dirty = 0
-    for first in range(0, len(p), SCENARIO_CHUNK):
-        at = slice(first, first + SCENARIO_CHUNK)
-        names = ["expected", *(f"scenario {first + k}" for k in range(len(p[at])))]
-        flow = network.flow(grid, *(np.concatenate([e[:1], s[at]]) for e, s in zip(expected, (p, q), strict=True)))
-        found = [v for v in network.violations(flow, names) if v.case != "expected"]
-        dirty += len({v.case for v in found})
-        worst = max([*found, *([worst] if worst else [])], key=lambda v: v.excess, default=None)
-    return 1.0 - dirty / len(p), worst, len(p)
+    count, found = len(scenarios.p_background_mw), scenario_violations(power_mw, network, exposure, scenarios, grid)
+    worst = max(found, key=lambda v: v.excess, default=None)
+    return 1.0 - len({v.case for v in found}) / count, worst, count

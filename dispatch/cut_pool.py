@@ -14,8 +14,9 @@ the forecast's joint errors add at most: a chance constraint per element and ste
 
     P(flow(plan) + dp @ error_p + dq @ error_q <= limit) >= 0.95,
 
-read off the sample (D. Bienstock, M. Chertkov, S. Harnett, Chance-constrained optimal power flow: risk-aware
-network control under uncertainty, SIAM Review 56, 2014). So margins are wide a day ahead and narrow an hour ahead.
+or, in the expected case, what it takes to keep all of them at once (`chance`), whichever is more; read off the sample
+(D. Bienstock, M. Chertkov, S. Harnett, Chance-constrained optimal power flow: risk-aware network control under
+uncertainty, SIAM Review 56, 2014). So margins are wide a day ahead and narrow an hour ahead.
 
 Assets at one bus with one tan phi act alike. Where there are many of them, their sum is a column of its
 own (`bus_block`) and a cut has as many coefficients as there are buses, not assets.
@@ -34,6 +35,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dispatch.block import INF, Block, Columns, Rows
+from dispatch.chance import PLANNED_SHARE, Joint, spread
 from dispatch.exposure import Errors, Exposure
 from dispatch.problem import Bools, Ints
 from vpp.domain.network import Cut, Flow
@@ -59,6 +61,7 @@ class CutPool:
     cuts: list[Cut] = field(default_factory=list)
     repeats: Counter[Key] = field(default_factory=Counter)
     helpless: set[Key] = field(default_factory=set)
+    band: float = 0.0
 
     def key(self, cut: Cut) -> Key:
         return cut.element, cut.step, self.names[cut.case]
@@ -82,12 +85,28 @@ class CutPool:
 
     def _missed(self, cut: Cut, flow: Flow) -> tuple[float, Cut]:
         """By how much `flow` is past the cut with its margin, %, and the cut with margin and depth."""
-        margin = MARGIN_VOLTAGE_PCT if cut.element.startswith("bus") else MARGIN_LOADING_PCT
-        margin += 0.0 if self.errors is None else self.errors.passed(cut, KEPT_SHARE)
+        margin = self.margin(cut)
         p, q = flow.p_mw[cut.case, cut.step], flow.q_mvar[cut.case, cut.step]
         past = float(cut.dp @ p + cut.dq @ q) - cut.limit + margin
         deeper = min(DEEPEST_PCT, max(0.0, past) * DEEPER * max(0, self.repeats[self.key(cut)] - 1))
         return past, replace(cut, limit=cut.limit - margin - deeper)
+
+    def margin(self, cut: Cut) -> float:
+        """How far inside its limit a cut stays, %."""
+        within = MARGIN_VOLTAGE_PCT if cut.element.startswith("bus") else MARGIN_LOADING_PCT
+        if self.errors is None:
+            return within
+        alone = within + self.errors.passed(cut, KEPT_SHARE)
+        return alone if cut.case else max(alone, self.band * float(spread(self.errors.added(cut))))
+
+    def widened(self, joint: Joint) -> list[Cut]:
+        """The rows of `joint` that leave less than their margin, with it; wider than before where it takes that for
+        `PLANNED_SHARE` of the scenarios to keep them all.
+        """
+        self.band = max(self.band, joint.band(PLANNED_SHARE))
+        margin = np.array([self.margin(c) for c in joint.cuts])
+        at = np.flatnonzero(~joint.lost & (joint.room < margin - SMALL))
+        return [replace(joint.cuts[i], limit=joint.cuts[i].limit - margin[i]) for i in at.tolist()]
 
     def add(self, kept: Sequence[Cut], offered: Sequence[Cut]) -> None:
         """Keep cuts whose rows were added, and remember those `offered` that nobody of ours acts on."""

@@ -14,6 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from dispatch.block import Block, Rows
+from dispatch.chance import PLANNED_SHARE, Joint
 from dispatch.cut_pool import (
     EXCESS_MW,
     CutPool,
@@ -31,7 +32,7 @@ from dispatch.solvers.raw import Raw
 from vpp.domain.network import Cut, Flow, Network, Violation
 from vpp.domain.time import Array
 
-NEAR_PCT, NEAR_ERRORS_PCT = 97.0, 90.0
+NEAR_PCT, NEAR_ERRORS_PCT, NEAR_JOINT_PCT = 97.0, 90.0, 50.0
 TIGHT_PCT = 10.0
 EXPECTED = ("expected",)
 
@@ -43,7 +44,14 @@ class Checked:
     raw: Raw
     violations: tuple[Violation, ...]
     flow: Flow | None
+    joint: Joint | None = None
     settled: bool = False
+
+    @property
+    def short(self) -> float:
+        """What is lacking of the share of scenarios to be kept; all of it where the mean forecast is not."""
+        share = 0.0 if self.violations else 1.0 if self.joint is None else self.joint.share
+        return max(0.0, PLANNED_SHARE - share)
 
     @property
     def excess(self) -> float:
@@ -51,9 +59,9 @@ class Checked:
         return sum(v.excess for v in self.violations)
 
     @property
-    def rank(self) -> tuple[float, float]:
-        """Less is better: limits exceeded first, then cost."""
-        return self.excess, self.raw.objective
+    def rank(self) -> tuple[float, float, float]:
+        """Less is better: limits exceeded first, then scenarios that are not kept, then cost."""
+        return self.excess, self.short, self.raw.objective
 
 
 @dataclass
@@ -93,12 +101,25 @@ class Cutting:
         with self.timed("ac"):
             p, q = bus_injection(self.exposure, injection(self.problem, raw.x))
             flow = self.network.flow(self.problem.grid, p, q)
-            return Checked(raw, tuple(self.network.violations(flow, self.exposure.names)), flow)
+            found = tuple(self.network.violations(flow, self.exposure.names))
+            return Checked(raw, found, flow, None if found else self._joint(raw, flow))
+
+    def _joint(self, raw: Raw, flow: Flow) -> Joint | None:
+        """What the forecast's joint errors do to the expected case; None where nothing is known of them."""
+        if self.network is None or self.pool.errors is None:
+            return None
+        one = flow.case(0)
+        cuts = self.network.cuts(one, near_pct=NEAR_JOINT_PCT, per_step=len(self.network.elements) + one.vm_pu.shape[2])
+        hopeless = self.pool.helpless | self._exceeded_keys(raw.x)
+        lost = np.array([self.pool.key(c) in hopeless for c in cuts], dtype=bool)
+        return Joint.of(cuts, lost, one.p_mw[0], one.q_mvar[0], self.pool.errors)
 
     def cut(self, point: Checked) -> bool:
-        """Adds cuts against a point; false where none can help."""
+        """Adds cuts against what a point violates, or else leaves short; false where none can help."""
         if self.network is None or point.flow is None:
             return False
+        if point.joint is not None:
+            return point.short > 0.0 and self._widen(point.joint)
         with self.timed("ac"):
             near_pct = NEAR_PCT if self.pool.errors is None else NEAR_ERRORS_PCT
             offered = self.network.cuts(point.flow, near_pct=near_pct)
@@ -113,6 +134,14 @@ class Cutting:
             self.rounds += 1
             self._add(taken, rows, kept)
         return True
+
+    def _widen(self, joint: Joint) -> bool:
+        with self.timed("build"):
+            taken = self.pool.widened(joint)
+            rows, kept = self._rows(taken)
+            self.rounds += bool(kept)
+            self._add(taken, rows, kept)
+        return bool(kept)
 
     def _rows(self, cuts: Sequence[Cut]) -> tuple[tuple[Block, Rows | None], list[Cut]]:
         """A block with the excess of the cuts (and their rows, unless these are over groups), and the cuts that act."""

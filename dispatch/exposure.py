@@ -51,10 +51,14 @@ class Errors:
     p_mw: Array
     q_mvar: Array
 
+    def added(self, cut: Cut) -> Array:
+        """What each error adds to a cut's left side, (K,), % of its limit."""
+        found: Array = self.p_mw[:, cut.step] @ cut.dp + self.q_mvar[:, cut.step] @ cut.dq
+        return found
+
     def passed(self, cut: Cut, share: float) -> float:
         """What `share` of the errors add at most to a cut's left side, % of its limit; never negative."""
-        added = self.p_mw[:, cut.step] @ cut.dp + self.q_mvar[:, cut.step] @ cut.dq
-        return max(0.0, float(np.quantile(added, share)))
+        return max(0.0, float(np.quantile(self.added(cut), share)))
 
 
 @dataclass(frozen=True)

@@ -182,10 +182,10 @@ class _Search:
         best = point
         for _ in range(self.max_rounds):
             spent = self.left_s < (1 - SETTLE_SHARE) * self.deadline_s and self.cutting.problem.integer.any()
-            if not point.violations or spent or self.left_s <= 0 or not self.cutting.cut(point):
+            if spent or self.left_s <= 0 or not self.cutting.cut(point):
                 break
             point = self.cutting.check(self._lp())
-            best = min(best, point, key=lambda p: p.excess)
+            best = min(best, point, key=lambda p: p.rank[:2])
         return best
 
     def _lp(self) -> Raw:
@@ -365,11 +365,11 @@ class _Search:
                 raw = self.cutting.living.solve_fixed(x, max(self.left_s, GRACE_S if self.best is None else 0.0))
             basis, exceeds = self.cutting.living.basis(), self.cutting.exceeded(raw.x).any()
             point = self._checked(raw)
-            cut = bool(point.violations) and self.left_s > 0 and self.cutting.cut(point)
+            cut = self.left_s > 0 and self.cutting.cut(point)
             point = replace(point, settled=not cut)
             if self.best is None or point.rank < self.best.rank:
                 self.best, self.plan_basis = point, basis
-            if not cut or exceeds:
+            if not cut or (exceeds and point.violations):
                 return
 
     def _gap(self, objective: float) -> float:

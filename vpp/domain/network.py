@@ -18,6 +18,8 @@ from vpp.domain.time import Array, TimeGrid
 
 LOADING_TOLERANCE_PCT = 1e-3
 VOLTAGE_TOLERANCE_PU = 1e-6
+TARGET_SHARE = 0.95
+"""Of the joint scenarios, what a plan is to keep without a violation."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,14 @@ class Flow:
     loading_pct: Array
     taps: NDArray[np.int64]
     converged: NDArray[np.bool_]
+
+    def case(self, case: int) -> Flow:
+        """One case, as a flow of one case."""
+        at = slice(case, case + 1)
+        return Flow(
+            self.grid, self.p_mw[at], self.q_mvar[at], self.vm_pu[at], self.loading_pct[at], self.taps[at],
+            self.converged[at],
+        )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,10 @@ class Network(Protocol):
 
 @dataclass(frozen=True)
 class Certificate:
-    """What was checked and found. `verdict` is "clean" or "violated"; `contingencies` counts violations."""
+    """What was checked and found. `verdict` is "clean" or "violated"; `contingencies` counts violations.
+
+    `share_clean` of the `scenarios` keep every limit with our assets at the plan and all else at the scenario's draw.
+    """
 
     verdict: Literal["clean", "violated"]
     engine: str
@@ -110,3 +123,8 @@ class Certificate:
     contingencies: Mapping[str, int]
     violations: tuple[Violation, ...]
     worst_scenario: Violation | None = None
+
+    @property
+    def misses_target(self) -> bool:
+        """Whether fewer scenarios than `TARGET_SHARE` are clean; never where none were looked at."""
+        return self.scenarios > 0 and self.share_clean < TARGET_SHARE

@@ -141,6 +141,8 @@ def plan(
 def _say_plan(console: Console, body: dict[str, Any]) -> None:
     from rich.table import Table
 
+    from vpp.domain.network import TARGET_SHARE
+
     table = Table(title=f"Day-ahead plan, {body['times'][0]} on")
     for name in ("", "value"):
         table.add_column(name)
@@ -150,7 +152,7 @@ def _say_plan(console: Console, body: dict[str, Any]) -> None:
         ("level", body["level"]), ("status", body["status"]), ("objective", body["objective"]),
         ("gap", body["gap"]), ("violations before cuts", body["violations_first"]), ("rounds", body["rounds"]),
         ("verdict", certificate["verdict"]), ("violations", body["violations_final"]),
-        ("scenarios clean", certificate["share_clean"]), ("worst", certificate["worst"]),
+        (f"scenarios clean (target {TARGET_SHARE:g})", certificate["share_clean"]), ("worst", certificate["worst"]),
         ("wall s", {k: round(v, 2) for k, v in body["wall_s"].items()}),
     ]  # fmt: skip
     for name, value in rows:

@@ -24,7 +24,7 @@ from dispatch.secure import Secured
 from vpp.domain.command import Setpoint, Telemetry
 from vpp.domain.errors import NotSolved
 from vpp.domain.market import Bid, Position
-from vpp.domain.network import Certificate
+from vpp.domain.network import TARGET_SHARE, Certificate
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
 from vpp.domain.time import QUARTER, Array, TimeGrid, local_midnight, rfc3339
@@ -274,6 +274,8 @@ class Desk:
             self.system.store.alarms.raise_("violated", f"{run.stage} {run.id}: {_named(run.certificate)}", now)
         elif run.level != "optimal" or run.reason:
             self.system.store.alarms.raise_("ladder", f"{run.stage} {run.id} took {run.level}: {run.reason}", now)
+        elif run.certificate is not None and run.certificate.misses_target and run.purpose != BID:
+            self.system.store.alarms.raise_("scenarios", f"{run.stage} {run.id}: {_counted(run.certificate)}", now)
         return run
 
 
@@ -283,6 +285,14 @@ def _named(certificate: Certificate) -> str:
         f"{v.element} step {v.step} {v.value:.4g} {v.unit} (limit {v.limit:.4g}, {v.case})"
         for v in certificate.violations
     )
+
+
+def _counted(certificate: Certificate) -> str:
+    """The share of clean scenarios beside its target, and the worst violation in any."""
+    worst = certificate.worst_scenario
+    where = f"; worst {worst.element} step {worst.step} {worst.value:.4g} {worst.unit}" if worst is not None else ""
+    of = f"{certificate.share_clean:.1%} of {certificate.scenarios} scenarios without violation"
+    return f"{of}, target {TARGET_SHARE:.0%}{where}"
 
 
 def _id() -> str:

@@ -17,7 +17,7 @@ from dispatch.certify import certify
 from dispatch.check import check_contracts, check_schedule
 from dispatch.products.operating_envelope import NAME as ENVELOPE
 from vpp.domain.errors import Fault, InputFaults
-from vpp.domain.network import Certificate, Violation
+from vpp.domain.network import TARGET_SHARE, Certificate, Violation
 from vpp.domain.portfolio import AssetState
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD
@@ -116,7 +116,7 @@ def certificate_json(c: Certificate, grid: TimeGrid) -> dict[str, Any]:
     """A certificate with times beside step numbers."""
     return {
         "verdict": c.verdict, "engine": c.engine, "scenarios": c.scenarios,
-        "share_clean": None if np.isnan(c.share_clean) else c.share_clean,
+        "share_clean": None if np.isnan(c.share_clean) else c.share_clean, "share_target": TARGET_SHARE,
         "worst": violation_json(c.worst, grid) if c.worst else None,
         "worst_scenario": violation_json(c.worst_scenario, grid) if c.worst_scenario else None,
         "contingencies": dict(c.contingencies),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from vpp.domain.network import Certificate
+from vpp.domain.network import TARGET_SHARE, Certificate
 from vpp.service.page.snapshot import Snapshot
 from vpp.service.page.words import Words
 from vpp.service.received import LIMITS
@@ -41,7 +41,8 @@ def _certificate(found: Certificate | None, say: Words) -> str:
         value, limit = f"{worst.value:.{digits}f}", f"{worst.limit:.{digits}f}"
         parts.append(say("worst", element=worst.element, value=value, limit=limit, unit=worst.unit))
     if found.scenarios:
-        parts.append(say("share", share=f"{100 * found.share_clean:.0f}", n=found.scenarios))
+        target = f"{100 * TARGET_SHARE:.0f}"
+        parts.append(say("share", share=f"{100 * found.share_clean:.0f}", n=found.scenarios, target=target))
     return ", ".join(parts)
 
 
