@@ -41,12 +41,13 @@ PLANNED_SHARE = 0.985
 """Kept of the scenarios planned with, more than the certificate's `TARGET_SHARE`: of 200 of them 198 are kept, so what
 is kept of others follows Beta(198, 3), and 200 others count at least 190 clean ones 99 times in 100.
 """
+TOLERANCE_PCT = 1e-5
 
 
 @dataclass(frozen=True)
 class Joint:
     """Rows `cuts` (R,) of one point without margins: the `room` (R,) it leaves and what errors have `added` (R,K), %
-    of the limit. Nothing of ours can help the rows `lost` (R,).
+    of the limit. The rows `lost` (R,) nothing of ours helps, or only at more than passing them is likely to cost.
     """
 
     cuts: tuple[Cut, ...]
@@ -69,20 +70,24 @@ class Joint:
     @cached_property
     def passed(self) -> Bools:
         """(R,K) where a scenario passes what is left of a row."""
-        found: Bools = self.added > self.room[:, None]
+        found: Bools = self.added > self.room[:, None] + TOLERANCE_PCT
         return found
 
     @property
+    def _curable(self) -> Bools:
+        return np.logical_not(self.passed[self.lost].any(axis=0), dtype=np.bool_)
+
+    @property
     def share(self) -> float:
-        """Share of the scenarios that keep every row."""
-        return 1.0 - float(self.passed.any(axis=0).mean())
+        """Share of the scenarios that keep every row, of those that pass none that is lost."""
+        kept = np.logical_not(self.passed[:, self._curable].any(axis=0))
+        return float(kept.mean()) if kept.size else 1.0
 
     def band(self, share: float) -> float:
         """The width of the band, in spreads of its rows, that `share` of the scenarios keep that are not lost."""
         width = spread(self.added)[:, None]
         ratio = np.divide(self.added, width, out=np.zeros_like(self.added), where=width > 0.0)
-        lost = self.passed[self.lost].any(axis=0)
-        most = np.sort(np.where(self.passed, ratio, 0.0).max(axis=0, initial=0.0)[~lost])
+        most = np.sort(np.where(self.passed, ratio, 0.0).max(axis=0, initial=0.0)[self._curable])
         return float(most[min(len(most), int(np.ceil(share * (len(most) + 1)))) - 1]) if len(most) else 0.0
 
 

@@ -5,7 +5,8 @@ A cut is
     sum_i keep[i] (dp[bus_i] + tan_phi_i dq[bus_i]) p_i[t] - excess <= limit - background - fixed parts,
 
 divided by its largest coefficient, so that `excess` is in MW of the asset that acts best. Its price
-lies above every economic value, so a limit is exceeded only where nothing of ours can keep it. A round
+lies above every economic value, so a limit is exceeded only where nothing of ours can keep it. Room that is kept for
+scenarios is given up at what passing it is likely to cost: that price times the chance of each row alone. A round
 takes at most one new cut per element and step, the one missed most, and a handful per step. An element
 cut for a third time at the same step is cut deeper by a share of what the linearisation missed, at most
 by 0.2 %; cuts are in percent of a rating or of nominal voltage and keep a margin of 1 % and 0.1 %, so that
@@ -92,25 +93,26 @@ class CutPool:
         return past, replace(cut, limit=cut.limit - margin - deeper)
 
     def margin(self, cut: Cut) -> float:
-        """How far inside its limit a cut stays, %."""
+        """How far inside its limit a cut stays, %: by the band where it keeps room for what is only likely."""
         within = MARGIN_VOLTAGE_PCT if cut.element.startswith("bus") else MARGIN_LOADING_PCT
         if self.errors is None:
             return within
         alone = within + self.errors.passed(cut, KEPT_SHARE)
-        return alone if cut.case else max(alone, self.band * float(spread(self.errors.added(cut))))
+        return alone if cut.likely == 1.0 else max(alone, self.band * float(spread(self.errors.added(cut))))
 
     def widened(self, joint: Joint) -> list[Cut]:
         """The rows of `joint` that leave less than their margin, with it; wider than before where it takes that for
         `PLANNED_SHARE` of the scenarios to keep them all.
         """
         self.band = max(self.band, joint.band(PLANNED_SHARE))
-        margin = np.array([self.margin(c) for c in joint.cuts])
+        cuts = [replace(c, likely=1.0 - KEPT_SHARE) for c in joint.cuts]
+        margin = np.array([self.margin(c) for c in cuts])
         at = np.flatnonzero(~joint.lost & (joint.room < margin - SMALL))
-        return [replace(joint.cuts[i], limit=joint.cuts[i].limit - margin[i]) for i in at.tolist()]
+        return [replace(cuts[i], limit=cuts[i].limit - margin[i]) for i in at.tolist()]
 
     def add(self, kept: Sequence[Cut], offered: Sequence[Cut]) -> None:
         """Keep cuts whose rows were added, and remember those `offered` that nobody of ours acts on."""
-        self.repeats.update(self.key(c) for c in kept)
+        self.repeats.update(self.key(c) for c in kept if c.likely == 1.0)
         self.helpless |= {self.key(c) for c in offered} - {self.key(c) for c in kept}
         self.cuts += kept
 
@@ -160,7 +162,8 @@ def excess_block(name: str, cuts: Sequence[Cut], grid: TimeGrid) -> Block:
 
 
 def _excess(cuts: Sequence[Cut], grid: TimeGrid) -> Columns:
-    price = EXCESS_EUR_PER_MWH * grid.hours[np.array([c.step for c in cuts], dtype=np.int64)]
+    likely = np.array([c.likely for c in cuts])
+    price = EXCESS_EUR_PER_MWH * likely * grid.hours[np.array([c.step for c in cuts], dtype=np.int64)]
     return Columns("excess_mw", (1, len(cuts)), cost=price, term="network")
 
 

@@ -128,7 +128,7 @@ class Cutting:
             rows, kept = self._rows(taken)
             nobody = {self.pool.key(c) for c in taken} - {self.pool.key(c) for c in kept}
             self.pool.helpless |= nobody
-            hopeless = self.pool.helpless | self._exceeded_keys(point.raw.x)
+            hopeless = self.pool.helpless | self._exceeded_keys(point.raw.x, likely=1.0)
             if not kept or all((v.element, v.step, v.case) in hopeless for v in point.violations):
                 return False
             self.rounds += 1
@@ -167,9 +167,13 @@ class Cutting:
         excess = x[self.excess_from :]
         return excess * (excess > EXCESS_MW)
 
-    def _exceeded_keys(self, x: Array) -> set[Key]:
+    def breaks(self, x: Array) -> bool:
+        """Whether more is exceeded than room for errors (cuts known at x,)."""
+        return bool(self._exceeded_keys(x, likely=1.0))
+
+    def _exceeded_keys(self, x: Array, likely: float = 0.0) -> set[Key]:
         found = zip(self.pool.cuts, self.exceeded(x), strict=False)
-        return {self.pool.key(c) for c, excess in found if excess}
+        return {self.pool.key(c) for c, excess in found if excess and c.likely >= likely}
 
     def tight(self, point: Checked) -> tuple[Cut, ...]:
         """The cuts that a point uses to within 10 % of a rating or of nominal voltage."""

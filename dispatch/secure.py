@@ -363,7 +363,7 @@ class _Search:
         for _ in range(self.max_rounds + 1):
             with self.cutting.timed("solve"):
                 raw = self.cutting.living.solve_fixed(x, max(self.left_s, GRACE_S if self.best is None else 0.0))
-            basis, exceeds = self.cutting.living.basis(), self.cutting.exceeded(raw.x).any()
+            basis, exceeds = self.cutting.living.basis(), self.cutting.breaks(raw.x)
             point = self._checked(raw)
             cut = self.left_s > 0 and self.cutting.cut(point)
             point = replace(point, settled=not cut)

@@ -65,7 +65,10 @@ class Flow:
 
 @dataclass(frozen=True)
 class Cut:
-    """Linear row  dp·p + dq·q <= limit  over net bus injections (B,) of one step of one case."""
+    """Linear row  dp·p + dq·q <= limit  over net bus injections (B,) of one step of one case.
+
+    `likely` is how likely something breaks where the row is passed: less than one where it keeps room for errors.
+    """
 
     element: str
     step: int
@@ -73,6 +76,7 @@ class Cut:
     dp: Array
     dq: Array
     limit: float
+    likely: float = 1.0
 
 
 class Network(Protocol):
