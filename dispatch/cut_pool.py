@@ -98,7 +98,7 @@ class CutPool:
         if self.errors is None:
             return within
         alone = within + self.errors.passed(cut, KEPT_SHARE)
-        return alone if cut.likely == 1.0 else max(alone, self.band * float(spread(self.errors.added(cut))))
+        return alone if cut.likely == 1.0 else max(alone, self.band * spread(cut, self.errors.added(cut)))
 
     def widened(self, joint: Joint) -> list[Cut]:
         """The rows of `joint` that leave less than their margin, with it; wider than before where it takes that for
