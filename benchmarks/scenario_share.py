@@ -119,7 +119,9 @@ def measured(portfolio: Path, day: date, count: int, seed: int) -> dict[str, Any
     """Plan the day with and without room for the scenarios, and count."""
     settings = Settings(cache_dir=CACHE, models_dir=CACHE / "models")
     system, issued = prepare_day(portfolio, day, settings, "sqlite://", lambda _done, _of: None)
+    planning = time.process_time()
     s, run = plan_day(system, issued, secure=True)
+    plan_cpu_s = round(time.process_time() - planning, 2)
     exposure, others = exposure_of(s), fresh(system, s, count, seed)
     if run.solution is None or run.certificate is None or exposure is None:
         raise SystemExit(f"no secured plan to measure: {run.level}, {run.reason}")
@@ -143,6 +145,7 @@ def measured(portfolio: Path, day: date, count: int, seed: int) -> dict[str, Any
         "objective_bare": bare.objective, "gap_bare": bare.gap,
         "cost_of_room_pct": 100.0 * (run.solution.objective / bare.objective - 1.0),
         "rounds": run.solution.rounds, "wall_s": {k: round(v, 2) for k, v in run.wall_s.items()},
+        "plan_cpu_s": plan_cpu_s,
         "wall_bare_s": {k: round(v, 2) for k, v in bare.wall_s.items()}, "count_s": count_s,
     }  # fmt: skip
 
