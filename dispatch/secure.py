@@ -1,6 +1,8 @@
 """Solve, check by AC power flow, cut, solve again, until the plan is clean in every case.
 
-Cuts settle on the living relaxation (see `cut_pool`). Plans come from cheap to dear: known commitments, best
+Cuts settle on the living relaxation (see `cut_pool`), those of what is broken most before they are needed (see
+`seeding`); a plan that breaks nothing is held to its limits exactly where that is worth part of the gap (see
+`refine`). Plans come from cheap to dear: known commitments, best
 responses to the relaxation's prices and then to the plan's own, guided rounding (see `heuristics`), the MIP
 near the relaxation and the incumbent, the whole MIP; the first plan within `rel_gap` of the bound ends the
 search. Each commitment becomes a plan by an LP with its integers fixed, which repairs what the AC check finds
@@ -11,8 +13,8 @@ the schedules that weigh most there. A roll begins at the last plan and prices: 
 no relaxation.
 
 The bound is the best of the relaxation's, the Lagrangian one of the best responses, the hulls' and the MIP's. At the
-deadline the best plan known is returned with it: fewest limits exceeded first, then least cost. The plan
-that exceeds a limit nothing of ours can keep is the one that exceeds least; its status is "violated".
+deadline the best plan known is returned with it: fewest limits exceeded first, then most scenarios kept (see `chance`),
+then least cost. One that exceeds a limit nothing of ours can keep exceeds it least; its status is "violated".
 
 Lazy security as a method: A. S. Xavier et al., Transmission constraint filtering in large-scale
 security-constrained unit commitment, IEEE Trans. Power Syst. 34 (2019).
@@ -40,6 +42,8 @@ from dispatch.heuristics import (
 from dispatch.hull import hull_bound
 from dispatch.parts import Part, integer_parts
 from dispatch.problem import Problem, cost_terms, read_schedule
+from dispatch.refine import allowed_eur
+from dispatch.secured import Secured
 from dispatch.solvers.highs_door import Basis
 from dispatch.solvers.raw import Raw
 from dispatch.warm import Warm, basis_on, cuts_on, plan_basis_on, plan_on, prices_on
@@ -56,32 +60,9 @@ __all__ = [
 SHORT_SHARE, SETTLE_SHARE = 0.1, 0.4
 RESPOND_SHARE, ROUND_SHARE, NEAR_SHARE, WHOLE_SHARE = 0.5, 0.3, 0.4, 0.7
 PART_OF_GAP, TIGHT_GAP, PART_OF_ALLOWED = 0.5, 5e-3, 0.1
-POLISH_SHARE, FINISHED = 0.1, 0.1
-GRACE_S = 1.0
+POLISH_SHARE, FINISHED, GRACE_S = 0.1, 0.1, 1.0
+PART_OF_MISS, RELAXED_PART_OF_MISS, REFINED_ROUNDS = 0.2, 1.0, 8
 Propose = Callable[[], Array | None]
-
-
-@dataclass(frozen=True)
-class Secured:
-    """A solution, and the problem with its cuts at which `x` was found; `row_duals` (rows,) where there are any and
-    every cut is a row over injections. The rest is for `warm`.
-    """
-
-    solution: Solution
-    problem: Problem
-    x: Array
-    cuts: tuple[Cut, ...]
-    row_duals: Array | None = None
-    basis: Basis | None = None
-    plan_basis: Basis | None = None
-    tight: tuple[Cut, ...] = ()
-    cases: tuple[str, ...] = ("expected",)
-    prices: Array | None = None
-
-    @property
-    def warm(self) -> Warm:
-        """What the next roll may begin with."""
-        return Warm(self.problem, self.x, self.basis, self.tight, self.cases, self.plan_basis, self.prices)
 
 
 def solve_secure(
@@ -131,6 +112,7 @@ class _Search:
     fallback: Mapping[str, Array]
     began: float = field(default_factory=time.perf_counter)
     bound: float = -np.inf
+    first: float = np.inf
     best: Checked | None = None
     answers: Array | None = None
     certified: Checked | None = None
@@ -179,20 +161,37 @@ class _Search:
 
     def _settled(self, point: Checked) -> Checked:
         """The relaxation with cuts, from its first `point`."""
-        best = point
+        best, part = point, RELAXED_PART_OF_MISS if self.cutting.problem.integer.any() else PART_OF_MISS
         for _ in range(self.max_rounds):
             spent = self.left_s < (1 - SETTLE_SHARE) * self.deadline_s and self.cutting.problem.integer.any()
-            if spent or self.left_s <= 0 or not self.cutting.cut(point):
+            if spent or self.left_s <= 0 or not self._improved(point, part):
                 break
             point = self.cutting.check(self._lp())
-            best = min(best, point, key=lambda p: p.rank[:2])
+            best = point if point.rank[:2] <= best.rank[:2] else best
         return best
+
+    def _improved(self, point: Checked, part: float = PART_OF_MISS) -> bool:
+        """Cuts against what a point violates or leaves short; else better ones for what it does not meet exactly.
+
+        These are worth more than `part` of the gap (see `allowed_eur`). Bounds found with cuts since replaced are void.
+        """
+        had, late = len(self.cutting.pool.replaced), self.cutting.rounds >= REFINED_ROUNDS
+        late |= self.best is not None and point.rank > self.best.rank
+        if not point.violations and (late or point.short > 0.0):
+            return point.short > 0.0 and self.cutting.cut(point)
+        spent = np.inf if self.cutting.problem.integer.any() else point.raw.objective - self.first
+        allowed = allowed_eur(part * self.rel_gap * self.cutting.money(point), spent)
+        better = self.cutting.cut(point) if point.violations else self.cutting.refine(point, allowed)
+        if len(self.cutting.pool.replaced) > had:
+            self.bound = -np.inf
+        return better
 
     def _lp(self) -> Raw:
         """The relaxation with every cut known; raises the bound."""
         with self.cutting.timed("solve"):
             self.relaxed = self.cutting.living.solve_lp(self.left_s)
         self.relaxed_rows = self.cutting.grown.rows
+        self.first = min(self.first, self.relaxed.objective)
         self.bound = max(self.bound, self.relaxed.objective)
         return self.relaxed
 
@@ -360,16 +359,18 @@ class _Search:
 
     def _try(self, x: Array) -> None:
         """The plan of a commitment, repaired by cuts as far as time and its commitment allow."""
+        mine: Checked | None = None
         for _ in range(self.max_rounds + 1):
             with self.cutting.timed("solve"):
                 raw = self.cutting.living.solve_fixed(x, max(self.left_s, GRACE_S if self.best is None else 0.0))
             basis, exceeds = self.cutting.living.basis(), self.cutting.breaks(raw.x)
             point = self._checked(raw)
-            cut = self.left_s > 0 and self.cutting.cut(point)
-            point = replace(point, settled=not cut)
-            if self.best is None or point.rank < self.best.rank:
-                self.best, self.plan_basis = point, basis
-            if not cut or (exceeds and point.violations):
+            more = self.left_s > 0 and self._improved(point)
+            point = replace(point, settled=not (more and (point.violations or point.short > 0.0)))
+            follows = mine is not None and mine is self.best and point.excess <= mine.excess
+            if self.best is None or follows or point.rank < self.best.rank:
+                self.best, self.plan_basis, mine = point, basis, point
+            if not more or (exceeds and point.violations):
                 return
 
     def _gap(self, objective: float) -> float:
@@ -377,21 +378,23 @@ class _Search:
 
     def _secured(self, basis: Basis | None) -> Secured:
         assert self.best is not None
-        raw, cutting, grown = self.best.raw, self.cutting, self.cutting.grown
+        raw, cutting = self.best.raw, self.cutting
+        x = cutting.completed(self.best)
+        grown = cutting.grown
+        objective = max(raw.objective, grown.objective(x))
         tan_phi = cutting.exposure.tan_phi if cutting.exposure else np.zeros(len(grown.asset_ids))
-        within = self._gap(raw.objective) <= self.rel_gap + SMALL
+        within = self._gap(objective) <= self.rel_gap + SMALL
         status = "violated" if self.best.violations else "optimal" if within else "feasible"
-        x, duals = cutting.padded(raw.x), raw.row_duals
-        if duals is not None:
-            duals = np.concatenate([duals, np.zeros(grown.rows - len(duals))])
-        wall = {name: cutting.wall_s.get(name, 0.0) for name in ("build", "solve", "ac")}
+        duals = raw.row_duals
+        duals = None if duals is None else np.concatenate([duals, np.zeros(grown.rows - len(duals))])
+        wall = {name: cutting.wall_s.get(name, 0.0) for name in ("build", "solve", "ac", "sensitivities")}
         solution = Solution(
-            read_schedule(grown, x, duals, tan_phi), raw.objective, min(self.bound, raw.objective), status,
+            read_schedule(grown, x, duals, tan_phi), objective, min(self.bound, objective), status,
             cost_terms(grown, x), cutting.rounds, self.violations_first or 0, wall,
+            relaxations=cutting.relaxations(self.best),
         )  # fmt: skip
-        tight, pool = cutting.tight(self.best), cutting.pool
-        told = duals if cutting.groups is None else None
+        pool, told = cutting.pool, duals if cutting.groups is None else None
         return Secured(
-            solution, grown, x, tuple(pool.cuts), told, basis, self.plan_basis, tight, tuple(pool.names),
-            self.prices,
+            solution, grown, x, tuple(pool.cuts), told, basis, self.plan_basis, cutting.tight(self.best),
+            tuple(pool.names), self.prices, tuple(pool.live),
         )  # fmt: skip
