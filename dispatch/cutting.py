@@ -113,8 +113,8 @@ class Cutting:
             return Checked(raw, found, flow, None if found else self._joint(raw, flow))
 
     def _joint(self, raw: Raw, flow: Flow) -> Joint | None:
-        """What the forecast's joint errors do to the expected case; None where nothing is known of them."""
-        if self.network is None or self.pool.errors is None:
+        """What the forecast's joint errors do to the expected case; None where it need not be known."""
+        if self.network is None or self.pool.errors is None or not self.pool.errors.together:
             return None
         one = flow.case(0)
         cuts = self.network.cuts(one, near_pct=NEAR_JOINT_PCT, per_step=len(self.network.elements) + one.vm_pu.shape[2])

@@ -46,10 +46,14 @@ class Scenarios:
 
 @dataclass(frozen=True)
 class Errors:
-    """K joint errors of what the net is expected to carry, (K,T,B) in MW and Mvar of net injection."""
+    """K joint errors of what the net is expected to carry, (K,T,B) in MW and Mvar of net injection.
+
+    Where they are kept `together`, a plan leaves room for all its limits at once, else for each limit alone.
+    """
 
     p_mw: Array
     q_mvar: Array
+    together: bool = True
 
     def added(self, cut: Cut) -> Array:
         """What each error adds to a cut's left side, (K,), % of its limit."""

@@ -22,7 +22,7 @@ from vpp.domain.errors import Fault
 from vpp.domain.network import Network
 from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
-from vpp.domain.stage import REAL_TIME
+from vpp.domain.stage import DAY_AHEAD, REAL_TIME
 from vpp.domain.time import Array
 from vpp.service.situation import GridSide, Situation
 
@@ -153,7 +153,10 @@ def exposure_of(s: Situation) -> Exposure | None:
 
 
 def errors_of(s: Situation) -> Errors | None:
-    """The joint scenarios as errors of the expected injections, of the background and of our loads and generation."""
+    """The joint scenarios as errors of the expected injections, of the background and of our loads and generation.
+
+    A day-ahead plan, whose commitments stand, keeps them together; later ones are made again within the hour.
+    """
     if s.grid_side is None or not s.forecast.scenarios.size:
         return None
     off = s.forecast.scenarios - s.forecast.expected
@@ -166,7 +169,7 @@ def errors_of(s: Situation) -> Errors | None:
                 error = sign * given.scale * off[:, s.forecast.index[given.series]]
                 p[..., position[asset.bus]] += error
                 q[..., position[asset.bus]] += asset.tan_phi * error
-    return Errors(p, q)
+    return Errors(p, q, together=s.stage.name == DAY_AHEAD)
 
 
 def contingencies(s: Situation) -> tuple[Case, ...]:

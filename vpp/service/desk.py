@@ -274,7 +274,7 @@ class Desk:
             self.system.store.alarms.raise_("violated", f"{run.stage} {run.id}: {_named(run.certificate)}", now)
         elif run.level != "optimal" or run.reason:
             self.system.store.alarms.raise_("ladder", f"{run.stage} {run.id} took {run.level}: {run.reason}", now)
-        elif run.certificate is not None and run.certificate.misses_target and run.purpose != BID:
+        elif run.certificate is not None and run.certificate.misses_target and run.purpose == PLAN:
             self.system.store.alarms.raise_("scenarios", f"{run.stage} {run.id}: {_counted(run.certificate)}", now)
         return run
 
