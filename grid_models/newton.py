@@ -53,17 +53,16 @@ class PolarSystem:
 
     def solve(self, s: Complex, start: Complex | None) -> Complex:
         """Voltages (K,n) of injections (K,n), NaN where there is none. `start` as in `Engine.solve`."""
-        if start is not None and np.isnan(start).any():
-            start = None
+        given = np.full_like(s, np.nan) if start is None else start
+        known = np.asarray(np.isfinite(given).all(axis=1), dtype=np.bool_)
+        centre = self._held(given[known].mean(axis=0)) if known.any() else None
         if len(s) == 1:
-            return self.newton(s[0], None if start is None else start[0])[None]
-        if start is None:
-            centre = self.newton(s.mean(axis=0))
-            centre = self.flat if np.isnan(centre).any() else centre
-            start = np.tile(centre, (len(s), 1))
+            v = self.newton(s[0], centre)[None]
         else:
-            centre = self._held(start.mean(axis=0))
-        v = self._chord(s, centre, start)
+            if centre is None:
+                centre = self.newton(s.mean(axis=0))
+                centre = self.flat if np.isnan(centre).any() else centre
+            v = self._chord(s, centre, np.where(known[:, None], given, centre))
         for k in np.flatnonzero(np.isnan(v).any(axis=1)):
             v[k] = self.newton(s[k])
         return v

@@ -177,6 +177,9 @@ def test_cases_that_begin_near_their_end_reach_it_with_machines_too(tmp_path: Pa
     assert converged.all()
     np.testing.assert_allclose(again, v, atol=1e-9)
     np.testing.assert_allclose(without, v, atol=1e-9)
+    far, converged = engine.solve(s[:1], 0.02 * v[:1] * np.exp(1j * np.arange(state.n)))
+    assert converged.all()
+    np.testing.assert_allclose(far, v[:1], atol=1e-9)
 
 
 def test_the_digest_names_the_model() -> None:

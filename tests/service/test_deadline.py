@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -88,7 +89,8 @@ def test_the_command_passes_it_on(secured: Secured, monkeypatch: pytest.MonkeyPa
         seen.append(args[-1])
         return situation, run
 
-    monkeypatch.setattr("vpp.service.plan.prepare_day", lambda *_: (None, ISSUED))
+    unfaulty = SimpleNamespace(new_faults=lambda _: ())
+    monkeypatch.setattr("vpp.service.plan.prepare_day", lambda *_: (unfaulty, ISSUED))
     monkeypatch.setattr("vpp.service.plan.plan_day", planned)
     target = tmp_path / "plan.json"
     assert CliRunner().invoke(app, ["plan", "--deadline", "2.5", "--json", str(target)]).exit_code == 0
