@@ -263,18 +263,20 @@ def test_an_alarm_is_raised_for_a_violated_run(make: Make, short: Situation, goo
     system.store.close()
 
 
-def test_an_alarm_is_raised_where_too_few_scenarios_are_clean(make: Make, short: Situation, good: DispatchRun) -> None:
+def test_an_alarm_is_raised_where_too_few_scenarios_of_a_days_plan_are_clean(
+    make: Make, short: Situation, good: DispatchRun
+) -> None:
     assert good.certificate is not None
     told = []
-    for share in (0.95, 0.9):
+    for share, purpose in ((0.95, "plan"), (0.9, "plan"), (0.9, "roll")):
         system = make(NOON)
         desk = Desk(system)
         assert desk.claim("intraday", NOON, NOON)
-        run = replace(good, reason="", certificate=replace(good.certificate, scenarios=200, share_clean=share))
-        desk._record(run, [], "intraday", NOON, short)
+        certificate = replace(good.certificate, scenarios=200, share_clean=share)
+        desk._record(replace(good, reason="", purpose=purpose, certificate=certificate), [], "intraday", NOON, short)
         told.append([(a.code, a.message) for a in system.store.alarms.list()])
         system.store.close()
-    assert told[0] == []
+    assert told[0] == told[2] == []
     ((code, message),) = told[1]
     assert code == "scenarios"
     assert "90.0% of 200 scenarios without violation, target 95%" in message
