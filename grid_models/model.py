@@ -23,12 +23,13 @@ from grid_models.batch import Engine, node_injection, unique_rows
 from grid_models.compile import BUS_BUS, BUS_LINE, State, Switching, compile_state, switched, switching_of
 from grid_models.cuts import cut_rows
 from grid_models.limits import find_violations, wanted_cuts
+from grid_models.ranking import Stretch, reswitched, single_outages
 from grid_models.spec import NetworkSpec
 from grid_models.tables import Complex, Ints, NetTables
 from grid_models.taps import Solved, follow, settle, solve_at
 from grid_models.verdict import Question, VerdictProcess
 from vpp.domain.forecast import Series
-from vpp.domain.network import Cut, Flow, Violation
+from vpp.domain.network import Contingency, Cut, Flow, Violation
 from vpp.domain.portfolio import Outage
 from vpp.domain.time import Array, TimeGrid
 
@@ -179,6 +180,32 @@ class AcNetwork:
         for switching, first, last in self._runs(flow.grid):
             found += find_violations(self._state(switching), flow, names, first, last)
         return found
+
+    def n_minus_one(
+        self, flow: Flow, outages: Sequence[str] | None = None, case: int = 0, loading_pct: Array | None = None
+    ) -> list[Contingency]:
+        """Lines and transformers out alone at every step of one case of `flow`, worst first.
+
+        `outages` names them; without it all that carry current. Taps stay where the flow has them,
+        `loading_pct` (E,) are the limits after the fault, without it the normal ones. Raises UnknownElement.
+        """
+        return single_outages(self._tables, self._stretches(flow, case), outages, loading_pct)
+
+    def reswitched(
+        self, flow: Flow, outages: Sequence[str] | None = None, case: int = 0, loading_pct: Array | None = None
+    ) -> list[Contingency]:
+        """Of those outages the ones that cut buses off, each with the open point closed that helps best.
+
+        Taps follow their voltages then. Raises UnknownElement.
+        """
+        return reswitched(self._tables, self._stretches(flow, case), outages, loading_pct)
+
+    def _stretches(self, flow: Flow, case: int) -> list[Stretch]:
+        return [
+            Stretch(switching, self._state(switching), partial(self._engine, switching), first,
+                    flow.p_mw[case, first:last], flow.q_mvar[case, first:last], flow.taps[case, first:last])
+            for switching, first, last in self._runs(flow.grid)
+        ]  # fmt: skip
 
     def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5) -> list[Cut]:
         """Linear cuts for what uses more than `near_pct` of its limit, at most `per_step` a case and step.

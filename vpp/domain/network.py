@@ -54,6 +54,51 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """The highest use of a limit: `loading_pct` of the rating of `element` where `limit_pct` is allowed."""
+
+    element: str
+    step: int
+    loading_pct: float
+    limit_pct: float
+
+
+@dataclass(frozen=True)
+class Voltage:
+    """The voltage furthest past its band; `excess_pu` is negative inside."""
+
+    bus: str
+    step: int
+    vm_pu: float
+    excess_pu: float
+
+
+@dataclass(frozen=True)
+class Contingency:
+    """An outage over all steps, with the open point that was closed (`remedy`) where it was reswitched.
+
+    `unsupplied_mw` is the most consumption that is cut off in a step. `loading` and `voltage` are None where
+    no step has a solution; `violated_steps` counts those with an element or bus past its limit, and the
+    `unsolved_steps` among them.
+    """
+
+    outage: str
+    remedy: str | None
+    unsupplied_mw: float
+    violated_steps: int
+    unsolved_steps: int
+    loading: Loading | None
+    voltage: Voltage | None
+
+    @property
+    def severity(self) -> float:
+        """For ranking: the greatest excess, in units of the limit or per unit; infinite without a solution."""
+        if self.unsolved_steps or self.loading is None or self.voltage is None:
+            return float("inf")
+        return max(self.loading.loading_pct / self.loading.limit_pct - 1.0, self.voltage.excess_pu)
+
+
+@dataclass(frozen=True)
 class Cut:
     """Linear row  dp·p + dq·q <= limit  over net bus injections (B,) of one step of one case."""
 
