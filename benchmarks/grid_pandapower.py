@@ -10,7 +10,8 @@ from __future__ import annotations
 import copy
 import importlib.util
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +37,10 @@ class Stretch:
 
 @dataclass
 class Loop:
-    """Seconds by the wall and of this process, and per (row, step) bus voltages (B,) and loadings (E,), None where `runpp` diverged."""
+    """Seconds by the wall and of this process; per (row, step) bus voltages (B,) and loadings (E,).
+
+    None where `runpp` diverged.
+    """
 
     seconds: float = 0.0
     cpu_s: float = 0.0
@@ -45,18 +49,19 @@ class Loop:
 
 def run(case: GridCase, stretches: Sequence[Stretch], best: bool, recycle: bool = False) -> Loop:
     """One `runpp` a step; the loop's own work is timed, the changes of the net aside."""
-    base, loop = lean(case), Loop()
-    pp.runpp(base, lightsim2grid=False, numba=NUMBA)
+    net, loop = lean(case), Loop()
+    pp.runpp(net, lightsim2grid=False, numba=NUMBA)
     for stretch in stretches:
-        net, warm = altered(base, case, stretch.change), False
-        for t in stretch.steps:
-            started, cpu = time.perf_counter(), time.process_time()
-            net.load["p_mw"], net.load["q_mvar"] = -case.p_mw[t], -case.q_mvar[t]
-            answer = _solve(net, best and warm, recycle)
-            loop.seconds += time.perf_counter() - started
-            loop.cpu_s += time.process_time() - cpu
-            loop.found[stretch.row, t] = answer
-            warm = answer is not None
+        with altered(net, case, stretch.change):
+            warm = False
+            for t in stretch.steps:
+                started, cpu = time.perf_counter(), time.process_time()
+                net.load["p_mw"], net.load["q_mvar"] = -case.p_mw[t], -case.q_mvar[t]
+                answer = _solve(net, best and warm, recycle)
+                loop.seconds += time.perf_counter() - started
+                loop.cpu_s += time.process_time() - cpu
+                loop.found[stretch.row, t] = answer
+                warm = answer is not None
     return loop
 
 
@@ -69,15 +74,20 @@ def lean(case: GridCase) -> Any:
     return net
 
 
-def altered(base: Any, case: GridCase, change: Alteration) -> Any:
-    """A copy of the net with an element out of service and switches closed."""
-    net, lines = copy.deepcopy(base), len(case.tables.lines.number)
+@contextmanager
+def altered(net: Any, case: GridCase, change: Alteration) -> Iterator[None]:
+    """The net with an element out of service and switches closed, put back afterwards."""
+    lines = len(case.tables.lines.number)
+    places = [("switch", number, "closed", True) for number in change.closed]
     if change.element >= lines:
-        net.trafo.at[case.tables.trafos.number[change.element - lines], "in_service"] = False
+        places.append(("trafo", int(case.tables.trafos.number[change.element - lines]), "in_service", False))
     elif change.element >= 0:
-        net.line.at[case.tables.lines.number[change.element], "in_service"] = False
-    net.switch.loc[list(change.closed), "closed"] = True
-    return net
+        places.append(("line", int(case.tables.lines.number[change.element]), "in_service", False))
+    for table, number, column, value in places:
+        net[table].at[number, column] = value
+    yield
+    for table, number, column, value in places:
+        net[table].at[number, column] = not value
 
 
 def broken(case: GridCase, vm: Array, loading: Array) -> bool:

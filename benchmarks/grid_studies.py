@@ -21,8 +21,8 @@ from grid_models.tables import Bools
 from vpp.domain.time import Array
 
 NEAR = 0.02
-BISECTIONS = 24
-HIGHEST_SCALE = 64.0
+BISECTIONS = 15
+SCALES = 2.0**-4, 2.0**6
 
 
 @dataclass(frozen=True)
@@ -111,14 +111,14 @@ def closeness(found: Screened, case: GridCase) -> Array:
 
 
 def near_limit(case: GridCase, study: Study, seed: int) -> GridCase:
-    """The day with each step scaled, by bisection, so that its median alteration meets a limit.
+    """The day with each step scaled, by bisection in the logarithm, so that its median alteration meets a limit.
 
     Each step's aim is drawn within 1.5 % of the limit.
     """
     aim = 1.0 + np.random.default_rng(seed).uniform(-0.015, 0.015, STEPS)
-    low, high = np.zeros(STEPS), np.full(STEPS, HIGHEST_SCALE)
+    low, high = (np.full(STEPS, scale) for scale in SCALES)
     for _ in range(BISECTIONS):
-        middle = (low + high) / 2.0
+        middle = np.sqrt(low * high)
         below = np.median(study(case.scaled(middle)).used, axis=0) < aim
         low, high = np.where(below, middle, low), np.where(below, high, middle)
     return case.scaled(low)
