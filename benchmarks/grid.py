@@ -58,7 +58,7 @@ class Compared:
             mine = answers.detail(row, t)
             self.cases += 1
             self.near += bool(abs(answers.used[row, t] - 1.0) <= NEAR)
-            verdict = True if theirs is None else broken(case, *theirs)
+            verdict = True if theirs is None else broken(case, *theirs, answers.limit_pct)
             self.mismatches += verdict != bool(answers.violated[row, t])
             if theirs is None or mine is None:
                 continue

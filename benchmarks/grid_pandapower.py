@@ -66,10 +66,11 @@ def run(case: GridCase, stretches: Sequence[Stretch], best: bool, recycle: bool 
 
 
 def lean(case: GridCase) -> Any:
-    """The net with one load per bus instead of the loads and generators it sums up."""
+    """The net with one load per bus instead of all that injects constant power."""
     net = copy.deepcopy(case.net)
     net.load, net.sgen = net.load.iloc[:0], net.sgen.iloc[:0]
-    net.gen["p_mw"] = 0.0
+    net.gen["p_mw"], net.ward["ps_mw"], net.ward["qs_mvar"] = 0.0, 0.0, 0.0
+    net.dcline["p_mw"], net.dcline["loss_mw"] = 0.0, 0.0
     pp.create_loads(net, net.bus.index, p_mw=np.zeros(len(net.bus)), q_mvar=np.zeros(len(net.bus)))
     return net
 
@@ -90,10 +91,9 @@ def altered(net: Any, case: GridCase, change: Alteration) -> Iterator[None]:
         net[table].at[number, column] = not value
 
 
-def broken(case: GridCase, vm: Array, loading: Array) -> bool:
-    """The verdict on bus voltages (B,) and loadings (E,), from the definition of a violation."""
-    tables, buses = case.tables, case.tables.buses
-    limit = np.concatenate([tables.lines.max_loading_pct, tables.trafos.max_loading_pct])
+def broken(case: GridCase, vm: Array, loading: Array, limit: Array) -> bool:
+    """The verdict on bus voltages (B,) and loadings (E,) up to `limit`, from the definition of a violation."""
+    buses = case.tables.buses
     with np.errstate(invalid="ignore"):
         low, high = vm < buses.min_vm_pu - VOLTAGE_TOLERANCE_PU, vm > buses.max_vm_pu + VOLTAGE_TOLERANCE_PU
         over = loading > limit + LOADING_TOLERANCE_PCT

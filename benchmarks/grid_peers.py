@@ -45,6 +45,8 @@ def power_grid_model(kind: str, case: GridCase) -> Callable[[], Peer]:
     if kind == "reswitching":
         raise SystemExit("power-grid-model: reswitching is not one batch of a model")
     engine = Engine.of(case.state(), case.taps)
+    if len(engine.state.slack_v) != 1 or len(engine.state.pv):
+        raise SystemExit("power-grid-model: compared on nets of one source and no machine that holds a voltage")
     node, n = engine.state.node, engine.state.n
     used = np.flatnonzero((node >= 0) & (node < n))
     parts = pgm_branches(pgm, engine)

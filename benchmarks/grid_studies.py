@@ -15,8 +15,9 @@ from benchmarks.grid_cases import STEPS, GridCase
 from grid_models.batch import Engine, node_injection
 from grid_models.compile import switching_of
 from grid_models.contingencies import outcomes
+from grid_models.limits import max_loading
 from grid_models.reswitching import Restored, Reswitching
-from grid_models.screening import PostFaultLimits, Screened, judge, screen
+from grid_models.screening import PostFaultLimits, Screened, emergency_loading, judge, screen
 from grid_models.tables import Bools
 from vpp.domain.time import Array
 
@@ -37,12 +38,14 @@ class Alteration:
 class Answers:
     """(R,T) verdicts and `used`, the use of the limit that decides, and bus results of one case.
 
+    `limit_pct` (E,) are the limits of loading: normal ones for the day itself, emergency ratings after outages.
     `detail` of (row, step) is bus voltages (B,) and loadings (E,), NaN where dark, or None without solution.
     """
 
     alterations: list[Alteration]
     violated: Bools
     used: Array
+    limit_pct: Array
     detail: Callable[[int, int], tuple[Array, Array] | None]
 
 
@@ -54,12 +57,13 @@ def powerflow(case: GridCase) -> Answers:
     engine = Engine.of(case.state(), case.taps)
     s = node_injection(engine.state, case.p_mw, case.q_mvar)
     v, _ = engine.solve(s)
-    found = judge(engine, v, s, PostFaultLimits.of(engine.state))
+    limit = max_loading(engine.state)
+    found = judge(engine, v, s, PostFaultLimits.of(engine.state, limit))
 
     def detail(_: int, t: int) -> tuple[Array, Array] | None:
         return _at_buses(engine, v[t : t + 1], -1)
 
-    return Answers([Alteration()], found.violated, closeness(found, case), detail)
+    return Answers([Alteration()], found.violated, closeness(found, case), limit, detail)
 
 
 def n_minus_one(case: GridCase) -> Answers:
@@ -75,7 +79,8 @@ def n_minus_one(case: GridCase) -> Answers:
         (part,) = outcomes(engine, branches[row : row + 1], v[at], s[at])
         return _at_buses(engine, part.voltages(0, engine.state.n), int(branches[row])) if part.converged.all() else None
 
-    return Answers([Alteration(int(e)) for e in branches], found.violated, closeness(found, case), detail)
+    changes = [Alteration(int(e)) for e in branches]
+    return Answers(changes, found.violated, closeness(found, case), found.limit_pct, detail)
 
 
 def reswitching(case: GridCase) -> Answers:
@@ -95,7 +100,8 @@ def reswitching(case: GridCase) -> Answers:
     return Answers(
         [Alteration(branch, r.point.switches) for branch, r in pairs],
         np.concatenate([none.astype(bool), *(r.screened.violated for _, r in pairs)]),
-        np.concatenate([none, *(closeness(r.screened, case) for _, r in pairs)]), detail,
+        np.concatenate([none, *(closeness(r.screened, case) for _, r in pairs)]),
+        emergency_loading(case.tables), detail,
     )  # fmt: skip
 
 

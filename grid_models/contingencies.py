@@ -19,9 +19,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from grid_models.batch import Engine
-from grid_models.islands import find_islands, without
-from grid_models.lowrank import Compensation, compensation, fixed_voltages
+from grid_models.batch import DENSE_NODES, Engine
+from grid_models.islands import Islands, find_islands, without
+from grid_models.lowrank import Compensation, compensation
 from grid_models.tables import Bools, Complex, Ints
 
 TOLERANCE_PU = 5e-10
@@ -54,7 +54,10 @@ class Outcome:
 def outcomes(engine: Engine, branches: Ints, v: Complex, s: Complex) -> Iterator[Outcome]:
     """Every outage of `branches` (O,) at every step, from base voltages (T,n) of injections (T,n)."""
     state = engine.state
-    islands = find_islands(state.n, state.from_node, state.to_node, np.flatnonzero(engine.branches.ft))
+    islands = find_islands(state, np.flatnonzero(engine.branches.ft))
+    if len(state.pv) or state.n > DENSE_NODES:
+        yield from _one_by_one(engine, islands, branches, v, s)
+        return
     change = compensation(engine, islands, branches)
     v, s = np.ascontiguousarray(v.T), np.ascontiguousarray(s.T)
     size = max(1, WORKING_SET // max(1, v.size))
@@ -64,17 +67,28 @@ def outcomes(engine: Engine, branches: Ints, v: Complex, s: Complex) -> Iterator
         found, converged = _settle(engine, part, v, s)
         for o in np.flatnonzero(~converged.all(axis=1)):
             lost = np.flatnonzero(~converged[o])
-            again = _alone(engine, int(branches[first + o]), part.dead[o], s[:, lost])
+            again = _alone(engine, int(branches[first + o]), part.dead[o], s[:, lost], v[:, lost])
             found[o][: state.n, lost], converged[o, lost] = again, np.isfinite(again).all(axis=0)
         yield Outcome(at, found, converged, part.dead)
+
+
+def _one_by_one(engine: Engine, islands: Islands, branches: Ints, v: Complex, s: Complex) -> Iterator[Outcome]:
+    """Where machines hold voltages, or the inverse would be too large: a network for each outage."""
+    sources = np.repeat(engine.state.slack_v[:, None], len(s), axis=1)
+    for o, branch in enumerate(map(int, branches)):
+        dead = islands.behind(branch)
+        found = _alone(engine, branch, dead, s.T, v.T)
+        good = np.asarray(np.isfinite(found).all(axis=0), dtype=np.bool_)
+        yield Outcome(slice(o, o + 1), np.concatenate([found, sources])[None], good[None], (dead,))
 
 
 def _settle(engine: Engine, change: Compensation, v: Complex, s: Complex) -> tuple[Complex, Bools]:
     """Voltages (c,n+fixed,T) after the outages and which settled (c,T); v, s are (n,T)."""
     n, steps = v.shape
     count = len(change.at)
-    full = np.empty((count, n + len(fixed_voltages(engine)), steps), dtype=np.complex128)
-    full[:, n:] = fixed_voltages(engine)[:, None]
+    sources = engine.state.slack_v
+    full = np.empty((count, n + len(sources), steps), dtype=np.complex128)
+    full[:, n:] = sources[:, None]
     after, injected = full[:, :n], np.tile(s, (count, 1, 1))
     after[:] = v
     with np.errstate(all="ignore"):
@@ -116,9 +130,10 @@ def _iterate(inverse: Complex, s: Complex, v: Complex, before: Complex) -> Bools
     return settled
 
 
-def _alone(engine: Engine, branch: int, dead: Ints, s: Complex) -> Complex:
+def _alone(engine: Engine, branch: int, dead: Ints, s: Complex, before: Complex) -> Complex:
     """Voltages (n,L) of injections (n,L) after one outage, in a network compiled for it; 0 where it is dark."""
     alive = np.setdiff1d(np.arange(engine.state.n), dead)
     v = np.zeros_like(s)
-    v[alive] = Engine.of(without(engine.state, branch, dead), engine.taps).solve(np.ascontiguousarray(s[alive].T))[0].T
+    left = Engine.of(without(engine.state, branch, dead), engine.taps)
+    v[alive] = left.solve(*(np.ascontiguousarray(x[alive].T) for x in (s, before)))[0].T
     return v

@@ -46,7 +46,7 @@ def compensation(engine: Engine, islands: Islands, branches: Ints) -> Compensati
         living = int(ends[o, 0] in set(dead[o].tolist()))
         change[o] = _bridge(engine.z, change[o], at[o], inner[o], living)
         inner[o, 1 - living] = False
-    fixed = np.where(ends < n, 0.0, fixed_voltages(engine)[np.maximum(ends - n, 0)])
+    fixed = np.where(ends < n, 0.0, state.slack_v[np.maximum(ends - n, 0)])
     z = engine.z[at[:, :, None], at[:, None, :]] * (inner[:, :, None] & inner[:, None, :])
     own = change * (inner[:, :, None] & inner[:, None, :])
     outer = (change * inner[:, :, None] @ fixed[:, :, None])[:, :, 0]
@@ -63,8 +63,3 @@ def _bridge(z: Complex, change: Complex, at: Ints, inner: Ints, living: int) -> 
         across = change[living, 1 - living] * z[there, here] / z[here, here]
         alone[living, living] = change[living, living] + across
     return alone
-
-
-def fixed_voltages(engine: Engine) -> Complex:
-    """Voltages of the nodes from n on, per unit."""
-    return np.array([engine.state.tables.slack_v], dtype=np.complex128)

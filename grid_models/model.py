@@ -187,7 +187,7 @@ class AcNetwork:
         """Lines and transformers out alone at every step of one case of `flow`, worst first.
 
         `outages` names them; without it all that carry current. Taps stay where the flow has them,
-        `loading_pct` (E,) are the limits after the fault, without it the normal ones. Raises UnknownElement.
+        `loading_pct` (E,) are the limits after the fault, without it the emergency ratings. Raises UnknownElement.
         """
         return single_outages(self._tables, self._stretches(flow, case), outages, loading_pct)
 

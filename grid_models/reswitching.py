@@ -1,6 +1,6 @@
 """Restoring supply in open rings: after an outage one normally open point is closed.
 
-An open point is a line with open switches at its ends or an open switch between buses. It helps where
+An open point is a line or transformer with open switches at its ends, or an open switch between buses. It helps where
 it joins nodes that the outage cut off with nodes that are still supplied. Of those that help, the best
 leaves the least load dark, breaks limits in the fewest steps and loads its worst element least; limits
 are those after a fault.
@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from grid_models.batch import Engine, node_injection, unique_rows
-from grid_models.compile import BUS_BUS, BUS_LINE, State, Switching, compile_state, switched
+from grid_models.compile import BUS_BUS, BUS_LINE, BUS_TRAFO, State, Switching, compile_state, switched
 from grid_models.islands import Islands, find_islands
 from grid_models.screening import PostFaultLimits, Screened, judge, spread
 from grid_models.tables import Ints, NetTables
@@ -52,19 +52,22 @@ class Restored:
 
 
 def open_points(tables: NetTables, switching: Switching) -> list[OpenPoint]:
-    """Every normally open point of a switching state; lines out of service are none."""
+    """Every open point of a switching state; what is out of service is none."""
     in_service, closed = switched(tables, switching)
-    s, lines = tables.switches, tables.lines
+    s, lines, trafos = tables.switches, tables.lines, tables.trafos
     found = [
         OpenPoint(f"switch {s.number[w]}", (int(s.number[w]),), (int(s.bus[w]), int(s.element[w])))
         for w in np.flatnonzero((s.kind == BUS_BUS) & ~closed)
     ]
-    open_at = np.flatnonzero((s.kind == BUS_LINE) & ~closed)
-    for line in np.unique(s.element[open_at]):
-        if in_service[line]:
-            numbers = tuple(map(int, s.number[open_at[s.element[open_at] == line]]))
-            ends = int(lines.from_bus[line]), int(lines.to_bus[line])
-            found.append(OpenPoint(f"line {lines.number[line]}", numbers, ends))
+    for kind, name, number, on, first, second in (
+        (BUS_LINE, "line", lines.number, in_service, lines.from_bus, lines.to_bus),
+        (BUS_TRAFO, "trafo", trafos.number, trafos.in_service, trafos.hv_bus, trafos.lv_bus),
+    ):
+        open_at = np.flatnonzero((s.kind == kind) & ~closed)
+        for e in np.unique(s.element[open_at]):
+            if on[e]:
+                switches = tuple(map(int, s.number[open_at[s.element[open_at] == e]]))
+                found.append(OpenPoint(f"{name} {number[e]}", switches, (int(first[e]), int(second[e]))))
     return found
 
 
@@ -80,7 +83,7 @@ class Reswitching:
     """What outages are reswitched on: net injections (T,B) in MW, Mvar and tap positions (T,X) before them.
 
     `controlled` lets taps follow their voltage after the point is closed; otherwise they stay.
-    `loading_pct` (E,) are the limits after a fault, None for the tables' own.
+    `loading_pct` (E,) are the limits after a fault, None for the emergency ratings.
     """
 
     tables: NetTables
@@ -140,5 +143,4 @@ class Reswitching:
 
 def islands_of(state: State, taps: Ints) -> Islands:
     """What each element's outage cuts off in a switching state."""
-    through = np.flatnonzero(state.branches(taps).ft)
-    return find_islands(state.n, state.from_node, state.to_node, through)
+    return find_islands(state, np.flatnonzero(state.branches(taps).ft))

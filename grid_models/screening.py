@@ -17,11 +17,14 @@ from numpy.typing import NDArray
 from grid_models.batch import Engine
 from grid_models.compile import State
 from grid_models.contingencies import Outcome, outcomes
-from grid_models.limits import max_loading
-from grid_models.lowrank import fixed_voltages
-from grid_models.tables import Bools, Complex, Ints
+from grid_models.tables import Bools, Complex, Ints, NetTables
 from vpp.domain.network import LOADING_TOLERANCE_PCT, VOLTAGE_TOLERANCE_PU
 from vpp.domain.time import Array
+
+
+def emergency_loading(tables: NetTables) -> Array:
+    """What every rated element may carry after a fault for its `emergency_minutes`, in % of its rating (E,)."""
+    return np.concatenate([tables.lines.emergency_loading_pct, tables.trafos.emergency_loading_pct])
 
 
 @dataclass(frozen=True)
@@ -33,16 +36,16 @@ class PostFaultLimits:
     high_pu: Array
 
     @classmethod
-    def of(cls, state: State, loading_pct: Array | None = None, wider_pu: float = 0.0) -> PostFaultLimits:
-        """The tables' limits, or `loading_pct` (E,) for a short time; bands `wider_pu` wider at both ends."""
-        buses = state.tables.buses
+    def of(cls, state: State, loading_pct: Array | None = None) -> PostFaultLimits:
+        """The tables' voltage bands and emergency ratings, or `loading_pct` (E,) instead of these."""
+        tables = state.tables
         low, high = np.zeros(state.n + 1), np.full(state.n + 1, 2.0)
         inner = (state.node >= 0) & (state.node < state.n)
         node = np.where(inner, state.node, state.n)
-        np.maximum.at(low, node, np.nan_to_num(buses.min_vm_pu, nan=0.0))
-        np.minimum.at(high, node, np.nan_to_num(buses.max_vm_pu, nan=2.0))
-        limit = max_loading(state) if loading_pct is None else loading_pct
-        return cls(limit, low[:-1] - wider_pu, high[:-1] + wider_pu)
+        np.maximum.at(low, node, np.nan_to_num(tables.buses.min_vm_pu, nan=0.0))
+        np.minimum.at(high, node, np.nan_to_num(tables.buses.max_vm_pu, nan=2.0))
+        limit = emergency_loading(tables) if loading_pct is None else loading_pct
+        return cls(limit, low[:-1], high[:-1])
 
 
 @dataclass(frozen=True)
@@ -82,7 +85,7 @@ def screen(engine: Engine, branches: Ints, v: Complex, s: Complex, limits: PostF
 
 def judge(engine: Engine, v: Complex, s: Complex, limits: PostFaultLimits) -> Screened:
     """The engine's own state, nothing out, as one outage (1,T); v, s (T,n), NaN where there is no solution."""
-    fixed = np.broadcast_to(fixed_voltages(engine), (len(v), len(fixed_voltages(engine))))
+    fixed = np.tile(engine.state.slack_v, (len(v), 1))
     good = np.asarray(np.isfinite(v).all(axis=1), dtype=np.bool_)[None]
     whole = Outcome(slice(0, 1), np.concatenate([v, fixed], axis=1).T[None], good, (np.zeros(0, dtype=np.int64),))
     return _collect(engine, [whole], np.array([-1]), s, limits)
