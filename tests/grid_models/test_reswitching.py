@@ -22,6 +22,8 @@ NOTHING = switching_of((), {})
 
 
 def case(tables: NetTables, p: Array, loading_pct: Array | None = None, controlled: bool = False) -> Reswitching:
+    """Normal ratings unless others are given."""
+    loading_pct = np.full(len(tables.elements), 100.0) if loading_pct is None else loading_pct
     return Reswitching(tables, NOTHING, p, 0.2 * p, np.zeros((len(p), 2), dtype=np.int64), controlled, loading_pct)
 
 
@@ -88,7 +90,7 @@ def test_emergency_ratings_decide_what_is_clean(tmp_path: Path) -> None:
     tables = loaded(ring_net(rating_ka=0.15), tmp_path).network._tables
     p = feeders(tables, 4)
     count = len(tables.elements)
-    rated = dict(case(tables, p, np.full(count, 100.0)).every([0]))[0]
+    rated = dict(case(tables, p).every([0]))[0]
     wide = dict(case(tables, p, np.full(count, 400.0)).every([0]))[0]
     assert rated is not None and wide is not None
     assert rated.screened.violated.any() and not wide.screened.violated.any()
@@ -119,7 +121,8 @@ def test_a_transformer_outage_restores_like_a_line_outage(tmp_path: Path) -> Non
     p = feeders(tables, 1)
     first = len(tables.lines.number)
     taps = np.zeros((1, 3), dtype=np.int64)
-    found = dict(Reswitching(tables, NOTHING, p, 0.2 * p, taps, controlled=False).every([first]))[first]
+    rated = np.full(len(tables.elements), 100.0)
+    found = dict(Reswitching(tables, NOTHING, p, 0.2 * p, taps, False, rated).every([first]))[first]
     assert found is not None and found.point.switches == (2,) and found.screened.unsupplied_mw.sum() == 0.0
     lean = bare(net)
     lean.trafo.loc[0, "in_service"], lean.switch.loc[2, "closed"] = False, True
