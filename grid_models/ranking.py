@@ -58,7 +58,7 @@ def single_outages(
     steps = sum(len(part.taps) for part in stretches)
     parts = [(part.first + at, x) for part in stretches for at, x in _screened(part, branches, loading_pct)]
     found = spread(parts, steps)
-    rows = [_contingency(tables, int(e), None, found, o) for o, e in enumerate(branches)]
+    rows = [contingency(tables, tables.elements[e], None, found, o) for o, e in enumerate(branches)]
     return sorted(rows, key=lambda c: c.severity, reverse=True)
 
 
@@ -90,23 +90,24 @@ def reswitched(
                 remedy, found = None, spread(_screened(part, np.array([branch]), loading_pct), len(part.taps))
             else:
                 remedy, found = best.point.name, best.screened
-            rows.append(_contingency(tables, branch, remedy, found, 0, part.first))
+            rows.append(contingency(tables, tables.elements[branch], remedy, found, 0, part.first))
     return sorted(rows, key=lambda c: c.severity, reverse=True)
 
 
-def _contingency(
-    tables: NetTables, element: int, remedy: str | None, found: Screened, o: int, first: int = 0
+def contingency(
+    tables: NetTables, outage: str, remedy: str | None, found: Screened, o: int = 0, first: int = 0
 ) -> Contingency:
     """Row `o` of `found` as plain values; `first` is the step its columns begin at."""
     good = found.converged[o]
     unsolved, lost = int((~good).sum()), float(found.unsupplied_mw[o].max())
     if not good.any():
-        return Contingency(tables.elements[element], remedy, lost, unsolved, unsolved, None, None)
+        return Contingency(outage, remedy, lost, unsolved, unsolved, None, None)
     at, at_v = int(np.nanargmax(found.usage[o])), int(np.nanargmax(found.excess_pu[o]))
     worst = int(found.element[o, at])
     limit = float(found.limit_pct[worst])
     loading = Loading(tables.elements[worst], first + at, float(found.usage[o, at]) * limit, limit)
     bus = f"bus {tables.buses.number[found.bus[o, at_v]]}"
-    voltage = Voltage(bus, first + at_v, float(found.vm_pu[o, at_v]), float(found.excess_pu[o, at_v]))
+    numbers = (float(x[o, at_v]) for x in (found.vm_pu, found.bound_pu, found.excess_pu))
+    voltage = Voltage(bus, first + at_v, *numbers)
     broken = int(found.violated[o].sum())
-    return Contingency(tables.elements[element], remedy, lost, broken, unsolved, loading, voltage)
+    return Contingency(outage, remedy, lost, broken, unsolved, loading, voltage)

@@ -123,22 +123,26 @@ class Reswitching:
         state = compile_state(tables, (lines_out, closed))
         dark = (state.node < 0) & (before.node >= 0)
         unsupplied = np.maximum(-self.p_mw[:, dark], 0.0).sum(axis=1)
-        solved, screened = self._judged(state)
+        limits = PostFaultLimits.of(state, self.loading_pct)
+        solved, screened = settled(state, self.p_mw, self.q_mvar, self.taps, limits, self.controlled)
         return Restored(point, replace(screened, unsupplied_mw=unsupplied[None]), state, solved)
 
-    def _judged(self, state: State) -> tuple[Solved, Screened]:
-        engines: dict[tuple[int, ...], Engine] = {}
 
-        def engine_of(taps: tuple[int, ...]) -> Engine:
-            if taps not in engines:
-                engines[taps] = Engine.of(state, taps)
-            return engines[taps]
+def settled(
+    state: State, p_mw: Array, q_mvar: Array, taps: Ints, limits: PostFaultLimits, controlled: bool = True
+) -> tuple[Solved, Screened]:
+    """Flows of bus injections (T,B) in `state` and (1,T) results; `controlled` taps move from `taps` (T,X)."""
+    engines: dict[tuple[int, ...], Engine] = {}
 
-        s = node_injection(state, self.p_mw, self.q_mvar)
-        solved = settle(state, engine_of, s, self.taps) if self.controlled else solve_at(engine_of, s, self.taps)
-        limits = PostFaultLimits.of(state, self.loading_pct)
-        parts = [(rows, judge(engine_of(t), solved.v[rows], s[rows], limits)) for t, rows in unique_rows(solved.taps)]
-        return solved, spread(parts, len(s))
+    def engine_of(position: tuple[int, ...]) -> Engine:
+        if position not in engines:
+            engines[position] = Engine.of(state, position)
+        return engines[position]
+
+    s = node_injection(state, p_mw, q_mvar)
+    solved = settle(state, engine_of, s, taps) if controlled else solve_at(engine_of, s, taps)
+    parts = [(rows, judge(engine_of(at), solved.v[rows], s[rows], limits)) for at, rows in unique_rows(solved.taps)]
+    return solved, spread(parts, len(s))
 
 
 def islands_of(state: State, taps: Ints) -> Islands:

@@ -53,9 +53,9 @@ class Screened:
     """O outages at T steps, each array (O,T) but the last.
 
     `usage` is the greatest loading over its limit and `element` where; `excess_pu` the furthest distance past
-    the voltage band (negative inside), `bus` where, a position, and `vm_pu` the voltage there; `vm_low_pu`
-    and `vm_high_pu` are the extreme voltages, `unsupplied_mw` the consumption cut off, `limit_pct` (E,) the
-    limits of loading. What did not converge is NaN, its places 0.
+    the voltage band (negative inside), `bus` where, a position, `vm_pu` the voltage and `bound_pu` the limit
+    there; `vm_low_pu` and `vm_high_pu` are the extreme voltages, `unsupplied_mw` the consumption cut off,
+    `limit_pct` (E,) the limits of loading. What did not converge is NaN, its places 0.
     """
 
     usage: Array
@@ -63,6 +63,7 @@ class Screened:
     excess_pu: Array
     bus: Ints
     vm_pu: Array
+    bound_pu: Array
     vm_low_pu: Array
     vm_high_pu: Array
     unsupplied_mw: Array
@@ -106,7 +107,7 @@ def _collect(
     engine: Engine, parts: Iterable[Outcome], branches: Ints, s: Complex, limits: PostFaultLimits
 ) -> Screened:
     shape = (len(branches), len(s))
-    usage, excess, vm, low, high = (np.full(shape, np.nan) for _ in range(5))
+    usage, excess, vm, bound, low, high = (np.full(shape, np.nan) for _ in range(6))
     element, bus = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=np.int64)
     converged = np.zeros(shape, dtype=bool)
     lost = np.zeros(shape)
@@ -115,15 +116,15 @@ def _collect(
         at = part.outages
         converged[at] = part.converged
         usage[at], element[at] = ends.highest(part, branches[at])
-        excess[at], node, vm[at], low[at], high[at] = _furthest(part, engine.state.n, limits)
+        excess[at], node, vm[at], bound[at], low[at], high[at] = _furthest(part, engine.state.n, limits)
         bus[at] = buses[node]
         for o, nodes in enumerate(part.dead, start=at.start):
             lost[o] = np.maximum(-s[:, nodes].real, 0.0).sum(axis=1)
-    for values in (usage, excess, vm, low, high):
+    for values in (usage, excess, vm, bound, low, high):
         values[~converged] = np.nan
     for places in (element, bus):
         places[~converged] = 0
-    return Screened(usage, element, excess, bus, vm, low, high, lost, converged, limits.loading_pct)
+    return Screened(usage, element, excess, bus, vm, bound, low, high, lost, converged, limits.loading_pct)
 
 
 @dataclass(frozen=True)
@@ -160,15 +161,17 @@ class _Ends:
         return np.sqrt(value), self.live[where]
 
 
-def _furthest(part: Outcome, n: int, limits: PostFaultLimits) -> tuple[Array, Ints, Array, Array, Array]:
-    """Furthest past the band (c,T), the node, its voltage, and the lowest and highest voltage of all."""
+def _furthest(part: Outcome, n: int, limits: PostFaultLimits) -> tuple[Array, Ints, Array, Array, Array, Array]:
+    """Furthest past the band (c,T), the node, its voltage and limit, and the lowest and highest voltage of all."""
     vm = np.sqrt(_squared(part.v[:, :n]))
     past = np.maximum(limits.low_pu[:, None] - vm, vm - limits.high_pu[:, None])
     for o, nodes in enumerate(part.dead):
         past[o, nodes], vm[o, nodes] = -np.inf, np.nan
     where = past.argmax(axis=1)
     value, there = (np.take_along_axis(x, where[:, None], axis=1)[:, 0] for x in (past, vm))
-    return value, where, there, np.fmin.reduce(vm, axis=1), np.fmax.reduce(vm, axis=1)
+    low, high = limits.low_pu[where], limits.high_pu[where]
+    bound = np.where(low - there >= there - high, low, high)
+    return value, where, there, bound, np.fmin.reduce(vm, axis=1), np.fmax.reduce(vm, axis=1)
 
 
 def _squared(x: Complex) -> Array:

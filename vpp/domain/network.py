@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,11 +65,12 @@ class Loading:
 
 @dataclass(frozen=True)
 class Voltage:
-    """The voltage furthest past its band; `excess_pu` is negative inside."""
+    """The voltage furthest past its band; `excess_pu` is the distance past `limit_pu`, negative inside."""
 
     bus: str
     step: int
     vm_pu: float
+    limit_pu: float
     excess_pu: float
 
 
@@ -96,6 +97,33 @@ class Contingency:
         if self.unsolved_steps or self.loading is None or self.voltage is None:
             return float("inf")
         return max(self.loading.loading_pct / self.loading.limit_pct - 1.0, self.voltage.excess_pu)
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """The worst loading and voltage where they are past their limits, or that there is no solution."""
+        case = self.outage if self.remedy is None else f"{self.outage}, {self.remedy} closed"
+        found = [Violation("network", 0, 0.0, 1.0, "pu", case)] if self.unsolved_steps else []
+        at, v = self.loading, self.voltage
+        if at is not None and at.loading_pct > at.limit_pct + LOADING_TOLERANCE_PCT:
+            found.append(Violation(at.element, at.step, at.loading_pct, at.limit_pct, "%", case))
+        if v is not None and v.excess_pu > VOLTAGE_TOLERANCE_PU:
+            found.append(Violation(v.bus, v.step, v.vm_pu, v.limit_pu, "pu", case))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class FaultCheck:
+    """Contingencies of one kind in the expected case: `broken` are those past a limit, worst first.
+
+    `checked` counts all; `note` says what could not be checked. Only a `binding` check can make a
+    certificate's verdict "violated".
+    """
+
+    name: str
+    binding: bool
+    checked: int
+    broken: tuple[Contingency, ...]
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -143,9 +171,20 @@ class Network(Protocol):
         """Linear cuts for what is violated (or above `near_pct` of its rating), worst first per step."""
 
 
+@runtime_checkable
+class FaultNetwork(Protocol):
+    """A network that knows its own contingencies."""
+
+    def after_faults(self, flow: Flow) -> tuple[FaultCheck, ...]:
+        """What outages and switching lead to at every step of the expected case, case 0 of `flow`."""
+
+
 @dataclass(frozen=True)
 class Certificate:
-    """What was checked and found. `verdict` is "clean" or "violated"; `contingencies` counts violations."""
+    """What was checked and found. `verdict` is "clean" or "violated"; `contingencies` counts violations.
+
+    `checked` names everything that was looked at; `after_faults` are contingencies of the network.
+    """
 
     verdict: Literal["clean", "violated"]
     engine: str
@@ -155,3 +194,5 @@ class Certificate:
     contingencies: Mapping[str, int]
     violations: tuple[Violation, ...]
     worst_scenario: Violation | None = None
+    checked: tuple[str, ...] = ()
+    after_faults: tuple[FaultCheck, ...] = ()
