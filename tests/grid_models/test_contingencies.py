@@ -180,7 +180,7 @@ def test_dead_and_supplied_load_are_all_load_and_the_rest_is_a_network_without_t
     whole = judge(engine, v, s, PostFaultLimits.of(engine.state))
     alone = judge(left, left.solve(s[:, alive])[0], s[:, alive], PostFaultLimits.of(reduced))
     assert alone.usage[0, 0] == pytest.approx(found.usage[0, 0], abs=1e-7)
-    assert whole.usage[0, 0] == pytest.approx(engine.loading(v).max() / 100.0)
+    assert whole.usage[0, 0] == pytest.approx(engine.loading(v).max() / 120.0)
 
 
 @pytest.fixture(scope="session")
