@@ -16,8 +16,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dispatch.exposure import Exposure, Scenarios, bus_injection, scenario_injection
-from vpp.domain.network import Certificate, FaultNetwork, Flow, Network, Violation
+from dispatch.exposure import Exposure, Scenarios, bus_injection, reliefs, scenario_injection
+from vpp.domain.network import Certificate, FaultCheck, FaultNetwork, Flow, Network, Violation
 from vpp.domain.time import Array, TimeGrid
 
 SCENARIO_CHUNK = 50
@@ -42,9 +42,9 @@ def certify(
     with ThreadPoolExecutor(1) as beside:
         expected = beside.submit(_expected, network, flow, reference_steps)
         share, worst_scenario, count = _scenarios(network, power_mw, exposure, scenarios, grid)
-        faults = network.after_faults(_case(flow, 0)) if isinstance(network, FaultNetwork) else ()
+        faults = _after_faults(network, flow, exposure, power_mw)
         found = [*expected.result(), *_contingencies(network, flow, exposure.names)]
-    found += [v for check in faults if check.binding for c in check.broken for v in c.violations]
+    found += [v for f in faults if f.binding for c in (*f.broken, *f.lasting) for v in c.violations]
     return Certificate(
         verdict="violated" if found else "clean",
         engine=_engine(network),
@@ -57,6 +57,12 @@ def certify(
         checked=(*exposure.names, *(check.name for check in faults), *([f"{count} scenarios"] if count else [])),
         after_faults=faults,
     )
+
+
+def _after_faults(network: Network, flow: Flow, exposure: Exposure, power_mw: Array) -> tuple[FaultCheck, ...]:
+    if not isinstance(network, FaultNetwork):
+        return ()
+    return network.after_faults(_case(flow, 0), reliefs(exposure, power_mw))
 
 
 def _engine(network: Network) -> str:

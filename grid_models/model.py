@@ -30,7 +30,7 @@ from grid_models.tables import Complex, Ints, NetTables
 from grid_models.taps import Solved, follow, settle, solve_at
 from grid_models.verdict import Question, VerdictProcess
 from vpp.domain.forecast import Series
-from vpp.domain.network import Contingency, Cut, FaultCheck, Flow, Violation
+from vpp.domain.network import Contingency, Cut, FaultCheck, Flow, Relief, Violation
 from vpp.domain.portfolio import Outage
 from vpp.domain.time import Array, TimeGrid
 
@@ -204,14 +204,17 @@ class AcNetwork:
         """
         return reswitched(self._tables, self._stretches(flow, case), outages, loading_pct)
 
-    def after_faults(self, flow: Flow) -> tuple[FaultCheck, ...]:
-        """Contingencies of case 0 of `flow`: those always looked at, and those that bind."""
+    def after_faults(self, flow: Flow, reliefs: Sequence[Relief] = ()) -> tuple[FaultCheck, ...]:
+        """Contingencies of case 0 of `flow`: those always looked at, and those that bind.
+
+        `reliefs` can be done while an emergency rating lasts, one of them at a time.
+        """
         start, end = flow.grid.start, flow.grid.edges[-1]
         near = [o for o in self._outages if o.start < end and start < o.end]
         planned = [(f"outage {o.id}", switching_of(o.lines_out, o.switches)) for o in near]
         if near:
             planned.append(("normal switching", switching_of((), {})))
-        grid = Grid(self._tables, self._stretches(flow, 0), [(n, s, self._state(s)) for n, s in planned])
+        grid = Grid(self._tables, self._stretches(flow, 0), [(n, s, self._state(s)) for n, s in planned], reliefs)
         return checks(grid, self._contingencies)
 
     def _stretches(self, flow: Flow, case: int) -> list[Stretch]:

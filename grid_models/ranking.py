@@ -100,8 +100,9 @@ def contingency(
     """Row `o` of `found` as plain values; `first` is the step its columns begin at."""
     good = found.converged[o]
     unsolved, lost = int((~good).sum()), float(found.unsupplied_mw[o].max())
+    steps = tuple((first + np.flatnonzero(found.violated[o])).tolist())
     if not good.any():
-        return Contingency(outage, remedy, lost, unsolved, unsolved, None, None)
+        return Contingency(outage, remedy, lost, steps, unsolved, None, None)
     at, at_v = int(np.nanargmax(found.usage[o])), int(np.nanargmax(found.excess_pu[o]))
     worst = int(found.element[o, at])
     limit = float(found.limit_pct[worst])
@@ -109,5 +110,4 @@ def contingency(
     bus = f"bus {tables.buses.number[found.bus[o, at_v]]}"
     numbers = (float(x[o, at_v]) for x in (found.vm_pu, found.bound_pu, found.excess_pu))
     voltage = Voltage(bus, first + at_v, *numbers)
-    broken = int(found.violated[o].sum())
-    return Contingency(outage, remedy, lost, broken, unsolved, loading, voltage)
+    return Contingency(outage, remedy, lost, steps, unsolved, loading, voltage)

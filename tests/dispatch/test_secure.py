@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pytest
 
 from dispatch.certify import certify
-from dispatch.exposure import Case, Exposure, Scenarios, bus_injection, scenario_injection
+from dispatch.exposure import Case, Exposure, Scenarios, bus_injection, reliefs, scenario_injection
 from dispatch.problem import Problem, assemble
 from dispatch.products.energy import bid_energy
 from dispatch.secure import MARGIN_LOADING_PCT, cut_rows, secure_plan, solve_secure
 from tests.dispatch.tiny import ThreeBusNet, exposure, generator, grid, idle, load, mill, with_cases
 from vpp.domain.errors import NotSolved
-from vpp.domain.network import Contingency, FaultCheck, Flow, Loading, Voltage
+from vpp.domain.network import Contingency, FaultCheck, Flow, Loading, Relief, Voltage
 
 ON = grid(4)
 PRICE = np.array([10.0, 20.0, 30.0, 40.0])
@@ -157,10 +158,10 @@ class Faulty(ThreeBusNet):
 
     binding: bool = False
 
-    def after_faults(self, flow: Flow) -> tuple[FaultCheck, ...]:
+    def after_faults(self, flow: Flow, reliefs: Sequence[Relief] = ()) -> tuple[FaultCheck, ...]:
         assert flow.p_mw.shape[0] == 1
         broken = Contingency(
-            "line 1", None, 0.0, 1, 0, Loading("line 0", 2, 130.0, 120.0), Voltage("bus 1", 0, 1.0, 1.1, -0.1)
+            "line 1", None, 0.0, (2,), 0, Loading("line 0", 2, 130.0, 120.0), Voltage("bus 1", 0, 1.0, 1.1, -0.1)
         )
         return (FaultCheck("n_minus_one", self.binding, 2, (broken,)),)
 
@@ -176,6 +177,16 @@ def test_contingencies_of_the_network_are_listed_and_judge_only_where_they_bind(
     named = {(v.element, v.step, v.value, v.case) for v in found.violations}
     assert named == ({("line 0", 2, 130.0, "line 1")} if binding else set())
     assert certify(power, NET, where, None, ON).after_faults == ()
+
+
+def test_reliefs_stop_what_may_be_cut_on_one_side_and_nothing_else() -> None:
+    where = replace(exposure([1, 2, 2], QUIET), may_cut=np.array([True, True, False]))
+    power = np.array([[2.0] * 4, [-1.0] * 4, [-0.5] * 4])
+    load, generation = reliefs(where, power)
+    np.testing.assert_allclose(load.p_mw[0], [0.0, 2.0, -0.5])
+    np.testing.assert_allclose(generation.p_mw[0], [0.0, 0.0, -1.5])
+    assert (load.name, generation.name) == ("load cut", "generation cut")
+    assert reliefs(exposure([1, 2, 2], QUIET), power) == ()
 
 
 def test_certificate_counts_scenarios_and_does_not_judge_them() -> None:

@@ -18,7 +18,7 @@ from tests.grid_models.conftest import quarters, solve_pandapower
 from tests.grid_models.ring_net import COUPLER, ring_net
 from tests.grid_models.test_contingencies import bare, loaded
 from vpp.domain.errors import UnknownElement
-from vpp.domain.network import FaultCheck, FaultNetwork, Flow
+from vpp.domain.network import FaultCheck, FaultNetwork, Flow, Relief
 from vpp.domain.portfolio import Outage
 
 START = datetime(2016, 3, 1, tzinfo=UTC)
@@ -111,6 +111,26 @@ def test_a_broken_contingency_becomes_named_violations(tmp_path: Path) -> None:
     assert (broken.outage, broken.violated_steps) == ("trafo 0", STEPS - 1)
     named = {(v.element, v.case, v.limit) for v in broken.violations}
     assert named == {("trafo 1", "trafo 0", 120.0), ("bus 10", "trafo 0", 0.95)}
+
+
+def test_what_an_emergency_rating_carries_for_minutes_has_to_be_relieved(tmp_path: Path) -> None:
+    """Trafo 1 alone carries 105 to 120 % of its rating: not for ever, unless 6 MW of load can be cut."""
+    strong = ring_net()
+    strong.bus["min_vm_pu"] = 0.85
+    net = network(tmp_path, strong, asked=("one_transformer_out",))
+    flow = flow_of(net, 1.9)
+    cut = flow.p_mw[0].copy()
+    cut[:, 2:6] *= 0.2
+    help_, none = Relief("load cut", cut, 0.2 * cut), Relief("generation cut", flow.p_mw[0], flow.q_mvar[0])
+    for reliefs, relieved in (((), None), ((none,), None), ((none, help_), "load cut")):
+        found = by_name(net.after_faults(flow, reliefs))["one_transformer_out"]
+        assert found.broken == ()
+        assert found.relieved == ({} if relieved is None else {"trafo 0": relieved})
+        assert [c.outage for c in found.lasting] == ([] if relieved else ["trafo 0"])
+    (lasting,) = by_name(net.after_faults(flow))["one_transformer_out"].lasting
+    assert lasting.loading is not None and lasting.steps == (1, 2, 3)
+    assert (lasting.loading.element, lasting.loading.limit_pct) == ("trafo 1", 100.0)
+    assert 105.0 < lasting.loading.loading_pct < 120.0
 
 
 def test_planned_states_are_checked_at_the_steps_of_the_others(tmp_path: Path) -> None:

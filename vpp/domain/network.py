@@ -8,7 +8,7 @@ than the tolerances.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
@@ -79,17 +79,22 @@ class Contingency:
     """An outage over all steps, with the open point that was closed (`remedy`) where it was reswitched.
 
     `unsupplied_mw` is the most consumption that is cut off in a step. `loading` and `voltage` are None where
-    no step has a solution; `violated_steps` counts those with an element or bus past its limit, and the
-    `unsolved_steps` among them.
+    no step has a solution; `steps` are those with an element or bus past its limit, `unsolved_steps` of them
+    without a solution.
     """
 
     outage: str
     remedy: str | None
     unsupplied_mw: float
-    violated_steps: int
+    steps: tuple[int, ...]
     unsolved_steps: int
     loading: Loading | None
     voltage: Voltage | None
+
+    @property
+    def violated_steps(self) -> int:
+        """How many steps are past a limit."""
+        return len(self.steps)
 
     @property
     def severity(self) -> float:
@@ -112,9 +117,20 @@ class Contingency:
 
 
 @dataclass(frozen=True)
+class Relief:
+    """What can be done within minutes after a fault: net injections (T,B) in MW, Mvar once it is done."""
+
+    name: str
+    p_mw: Array
+    q_mvar: Array
+
+
+@dataclass(frozen=True)
 class FaultCheck:
     """Contingencies of one kind in the expected case: `broken` are those past a limit, worst first.
 
+    After outages the limits are emergency ratings, which hold for minutes. Outages that keep these and not
+    the normal ones are `relieved` (outage to relief) where something brings them back, else `lasting`.
     `checked` counts all; `note` says what could not be checked. Only a `binding` check can make a
     certificate's verdict "violated".
     """
@@ -124,6 +140,8 @@ class FaultCheck:
     checked: int
     broken: tuple[Contingency, ...]
     note: str = ""
+    relieved: Mapping[str, str] = field(default_factory=dict)
+    lasting: tuple[Contingency, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -175,7 +193,7 @@ class Network(Protocol):
 class FaultNetwork(Protocol):
     """A network that knows its own contingencies."""
 
-    def after_faults(self, flow: Flow) -> tuple[FaultCheck, ...]:
+    def after_faults(self, flow: Flow, reliefs: Sequence[Relief] = ()) -> tuple[FaultCheck, ...]:
         """What outages and switching lead to at every step of the expected case, case 0 of `flow`."""
 
 

@@ -17,7 +17,7 @@ from dispatch.certify import certify
 from dispatch.check import check_contracts, check_schedule
 from dispatch.products.operating_envelope import NAME as ENVELOPE
 from vpp.domain.errors import Fault, InputFaults
-from vpp.domain.network import Certificate, FaultCheck, Violation
+from vpp.domain.network import Certificate, Contingency, FaultCheck, Violation
 from vpp.domain.portfolio import AssetState
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD
@@ -127,13 +127,19 @@ def certificate_json(c: Certificate, grid: TimeGrid) -> dict[str, Any]:
 
 
 def fault_check_json(f: FaultCheck, grid: TimeGrid) -> dict[str, Any]:
-    """One kind of contingency: how many were looked at, and those past a limit with their worst violations."""
-    broken = [
-        {"outage": c.outage, "closed": c.remedy, "violated_steps": c.violated_steps, "unsupplied_mw": c.unsupplied_mw,
-         "worst": [violation_json(v, grid) for v in c.violations]}
-        for c in f.broken
-    ]  # fmt: skip
-    return {"name": f.name, "binding": f.binding, "checked": f.checked, "broken": broken, "note": f.note}
+    """One kind of contingency: how many were looked at, and those past a limit, for a moment or for longer."""
+    broken, lasting = ([contingency_json(c, grid) for c in found] for found in (f.broken, f.lasting))
+    return {
+        "name": f.name, "binding": f.binding, "checked": f.checked, "note": f.note, "broken": broken,
+        "lasting": lasting, "relieved": dict(f.relieved),
+    }  # fmt: skip
+
+
+def contingency_json(c: Contingency, grid: TimeGrid) -> dict[str, Any]:
+    return {
+        "outage": c.outage, "closed": c.remedy, "violated_steps": c.violated_steps, "unsupplied_mw": c.unsupplied_mw,
+        "worst": [violation_json(v, grid) for v in c.violations],
+    }  # fmt: skip
 
 
 def violation_json(v: Violation, grid: TimeGrid) -> dict[str, Any]:
