@@ -60,7 +60,9 @@ def grid_case(name: str, day: date) -> GridCase:
     """
     own = name in PANDAPOWER_NETS
     source = {"pandapower": name} if own else {"simbench": name}
-    spec = NetworkSpec(**source, tap_changer="ratio", tap_dead_band_pu=0.02, drop_storage=True)
+    spec = NetworkSpec(
+        **source, tap_changer="ratio", tap_dead_band_pu=0.02, tap_set_point_pu=1.0, drop_storage=True
+    )
     folder = cache.ensure(spec, ROOT / ".cache")
     tables, background, series, reactive = cache.read(folder)
     net = pickle.loads((folder / cache.NET).read_bytes())
