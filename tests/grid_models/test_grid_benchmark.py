@@ -11,6 +11,7 @@ import pytest
 
 from benchmarks import grid, grid_pandapower
 from benchmarks.grid_cases import STEPS, GridCase, day_curve, grid_case
+from benchmarks.grid_peers import PEERS
 from benchmarks.grid_studies import NEAR, STUDIES, Alteration, near_limit
 from tests.grid_models.ring_net import ring_net
 from tests.grid_models.test_contingencies import loaded
@@ -84,3 +85,21 @@ def test_a_pandapower_net_follows_the_stated_curve() -> None:
     total = case.p_mw.sum(axis=1)
     assert (total.argmin(), total.argmax()) == (day_curve().argmax(), day_curve().argmin())
     assert total.max() / total.min() == pytest.approx(day_curve().min() / day_curve().max())
+
+
+@pytest.mark.parametrize("kind", ["powerflow", "n-1"])
+def test_power_grid_model_finds_the_same_voltages(case: GridCase, kind: str) -> None:
+    """The open tie hangs on one end, so its outage is that of a shunt there; the peer knows no dark bus as NaN."""
+    peer = PEERS["power-grid-model"](kind, case)()
+    answers = STUDIES[kind](case)
+    assert peer.differs(answers) < 1e-7
+    rows = [(row, 50) for row in range(len(answers.alterations))]
+    for row, t in rows:
+        found = answers.detail(row, t)
+        assert found is not None
+        np.testing.assert_array_equal(np.isnan(found[0]), np.isnan(peer.vm_pu[row, t]))
+
+
+def test_the_peer_refuses_what_is_not_one_batch_of_a_model(case: GridCase) -> None:
+    with pytest.raises(SystemExit, match="reswitching"):
+        PEERS["power-grid-model"]("reswitching", case)
