@@ -6,7 +6,7 @@ nothing to multiply but the change. From there the differences of successive ite
 
     d' = Z' conj(s/v - s/v_old) = -Z' conj(s d / (v v_old)),   Z' = Z - Z[:,a] gain Z[a,:],
 
-which after the first loses no digits in single precision, since d is small and nothing large is
+which after the first two loses no digits in single precision, since d is small and nothing large is
 subtracted. What does not settle is solved again on a network compiled without the branch, by Newton if
 need be.
 """
@@ -25,7 +25,7 @@ from grid_models.lowrank import Compensation, compensation
 from grid_models.tables import Bools, Complex, Ints
 
 TOLERANCE_PU = 5e-10
-ROUNDS = 60
+DOUBLE_ROUNDS, ROUNDS = 2, 60
 WORKING_SET = 2**17
 """Complex numbers of one array of a chunk of outages: a few of them stay in the processor's cache."""
 
@@ -106,13 +106,17 @@ def _settle(engine: Engine, change: Compensation, v: Complex, s: Complex) -> tup
 def _iterate(inverse: Complex, s: Complex, v: Complex, before: Complex) -> Bools:
     """Moves `v` (c,n,T) to the fixed points of Z' `inverse` (c,n,n) and injections `s`; what settled (c,T).
 
-    The first difference, the largest by far, is multiplied in double precision.
+    The first differences, the largest by far, are multiplied in double precision.
     """
     with np.errstate(all="ignore"):
-        first = inverse @ np.conj(s * (v - before) / (v * before))
-        old: Single = v.astype(np.complex64)
-        v -= first
-        step: Single = -first.astype(np.complex64)
+        last, moved = before, v - before
+        for _ in range(DOUBLE_ROUNDS):
+            here = v.copy()
+            moved = -(inverse @ np.conj(s * moved / (here * last)))
+            v += moved
+            last = here
+        old: Single = last.astype(np.complex64)
+        step: Single = moved.astype(np.complex64)
         short, injected = inverse.astype(np.complex64), s.astype(np.complex64)
         for _ in range(ROUNDS):
             new = v.astype(np.complex64)
