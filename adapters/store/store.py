@@ -15,6 +15,7 @@ from adapters.store.meters import Meters
 from adapters.store.models import Models
 from adapters.store.records import Alarms, Jobs, Settings
 from adapters.store.runs import Runs
+from adapters.store.uftp import UftpRecord
 
 
 class Store:
@@ -28,6 +29,7 @@ class Store:
         self.market = Market(database)
         self.events = Events(database)
         self.envelopes = Envelopes(database)
+        self.uftp = UftpRecord(database)
         self.access = Access(database)
         self.models = Models(database)
         self.forecasts = Forecasts(database)

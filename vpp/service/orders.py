@@ -1,18 +1,22 @@
-"""Accepted demand-response orders as the optimisation sees them, and who still owes what.
+"""Accepted orders as the optimisation sees them, and who still owes what.
 
-Sites owe what they accepted until they withdraw; the assets that fill the gap owe the rest of the
-event's megawatts, more as soon as a site stops.
+Of a demand-response call sites owe what they accepted until they withdraw; the assets that fill the gap owe the rest
+of the event's megawatts, more as soon as a site stops. Of flexibility orders everything at the congestion point owes
+together what was ordered beyond the prognosis.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 import numpy as np
 
 from adapters.store import Store
+from dispatch.flexibility import WORTH_PER_MWH
+from vpp.domain.flex_trade import FlexOrder, at, owed_mw
 from vpp.domain.market import Acceptance, Event, EventStatus, FlexibilityOffer
 from vpp.domain.portfolio import Portfolio
 from vpp.domain.time import QUARTER, Array, TimeGrid
@@ -20,6 +24,7 @@ from vpp.service.portfolio_files import RESERVED_SITE
 from vpp.service.situation import Call
 
 OPEN = (EventStatus.ORDERED, EventStatus.ACTIVE)
+DIRECTIONS: tuple[tuple[Literal["up", "down"], float], ...] = (("up", 1.0), ("down", -1.0))
 GAP = RESERVED_SITE
 
 
@@ -69,8 +74,8 @@ def _stays(answer: Acceptance, grid: TimeGrid) -> Array:
 
 
 def calls_over(store: Store, portfolio: Portfolio, grid: TimeGrid, now: datetime) -> tuple[Call, ...]:
-    """Every open order on steps of `grid` that lie inside its event."""
-    found: list[Call] = []
+    """Every open order on steps of `grid` that lie inside its event or its ISPs."""
+    found: list[Call] = [*flexibility_calls(store.uftp.trades(FlexOrder, grid.start, grid.end), grid, now)]
     for event in store.events.list(grid.start, grid.end):
         if event.status in OPEN and event.end > now:
             for order in orders_of(event, store.events.offers(event.id), store.events.acceptances(event.id)):
@@ -85,6 +90,27 @@ def _call(event: Event, order: Order, grid: TimeGrid) -> Call:
     )
     missed = float(event.penalty_eur_per_mwh + event.price_eur_per_mwh)
     return Call(f"{event.id}:{order.participant}", order.assets, baseline, owed, missed)
+
+
+def flexibility_calls(orders: Sequence[FlexOrder], grid: TimeGrid, now: datetime) -> Iterator[Call]:
+    """One call for each congestion point, day and direction, on the steps that ordered ISPs fill.
+
+    What is missed costs what is agreed, and at least as much as it was worth to offer it.
+    """
+    for point, day in dict.fromkeys((o.congestion_point, o.grid) for o in orders if o.grid.end > now):
+        members = at(orders, point, day)
+        bare, total = owed_mw(orders, point, day)
+        missed = max(float(o.penalty_eur_per_mwh) + float(o.price) / max(o.energy_mwh, 1e-6) for o in members)
+        for direction, sign in DIRECTIONS:
+            inside = sign * total > 0.0
+            filled = np.nan_to_num(grid.sample(day, inside.astype(float))) > 1.0 - 1e-9
+            baseline, owed = (
+                np.where(filled, np.nan_to_num(grid.sample(day, np.where(inside, v, 0.0))), 0.0)
+                for v in (bare, sign * total)
+            )
+            if filled.any():
+                name = f"uftp:{point}:{day.start:%Y%m%d}:{direction}"
+                yield Call(name, members[-1].assets, baseline, owed, max(missed, WORTH_PER_MWH), direction)
 
 
 def with_measured_gap(
