@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from dispatch.problem import cost_terms
 from dispatch.solvers.highs_door import Living
 from tests.service.conftest import Make
+from vpp.domain.flex_trade import FlexOrder, TradeStatus
 from vpp.domain.market import Acceptance, Event, EventStatus, FlexibilityOffer
 from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid
 from vpp.service.assemble import problem_of
@@ -155,3 +156,33 @@ def test_what_is_missed_costs_price_and_penalty(make: Make) -> None:
     problem = problem_of(replace(s, calls=(call,)))
     paid = cost_terms(problem, Living(problem).solve_lp(20.0).x)["penalties"]
     assert 420.0 * 5.0 * 1.5 <= paid <= 420.0 * 6.2 * 1.5
+
+
+def test_flexibility_orders_of_a_point_are_one_call_a_direction(system: System) -> None:
+    """0.4 MW more in four quarters, 1 MW less in the last of them and the next: together +0.4, -0.6 and -1."""
+    grid = TimeGrid.local_day(START.date(), "Europe/Berlin")
+    first, k = grid.index_of(START), np.arange(grid.n)
+    bare = -2.0 - 0.01 * k
+    up = np.where((k >= first) & (k < first + 4), 0.4, np.nan)
+    down = np.where((k >= first + 3) & (k < first + 5), -1.0, np.nan)
+    orders = [
+        FlexOrder(name, "dso", "o", "p", "feeder-9", ("cooling", "mill-1"), grid, bare, bare, mw, Decimal(price), "EUR",
+                  Decimal("180.00"), name, START)
+        for name, mw, price in (("a", up, "40.00"), ("b", down, "600.00"))
+    ]  # fmt: skip
+    system.store.uftp.put(START, [], [(o, TradeStatus.ACCEPTED) for o in orders])
+    quarters = TimeGrid.uniform(START - QUARTER, QUARTER, 8)
+    more, less = calls_over(system.store, system.portfolio, quarters, START)
+    assert (more.direction, less.direction) == ("up", "down")
+    assert more.ordered_mw == pytest.approx([0, 0.4, 0.4, 0.4, 0, 0, 0, 0])
+    assert less.ordered_mw == pytest.approx([0, 0, 0, 0, 0.6, 1.0, 0, 0])
+    assert more.baseline_mw[1:4] == pytest.approx(bare[first : first + 3])
+    assert less.baseline_mw[4:6] == pytest.approx(bare[first + 3 : first + 5])
+    assert more.missed_eur_per_mwh == pytest.approx(180.0 + 600.0 / 0.5), "the dearest order sets the price"
+    hours = TimeGrid.uniform(START, timedelta(hours=1), 2)
+    assert calls_over(system.store, system.portfolio, hours, START) == (), "no hour is filled by what is ordered"
+    minutes = TimeGrid.uniform(START + 3 * QUARTER - MINUTE, MINUTE, 15)
+    by_minute = {c.direction: c.ordered_mw for c in calls_over(system.store, system.portfolio, minutes, minutes.start)}
+    assert by_minute["up"] == pytest.approx([0.4] + [0.0] * 14)
+    assert by_minute["down"] == pytest.approx([0.0] + [0.6] * 14)
+    assert calls_over(system.store, system.portfolio, TimeGrid.uniform(grid.end, QUARTER, 4), grid.end) == ()

@@ -34,7 +34,7 @@ from vpp.service.uftp_config import OfferTerms, UftpConfig
 
 REBOUND = timedelta(hours=2)
 REL_GAP, ROUNDS = 0.005, 8
-CENT, KEPT_MW = Decimal("0.01"), 1e-3
+CENT = Decimal("0.01")
 LIVE = (TradeStatus.OPEN, TradeStatus.ACCEPTED)
 
 
@@ -135,7 +135,7 @@ def _unsold(
     ledger = ledger_of(s)
     claim = claim_on(ledger, "offer", assets, day, mw, prognosis.bare_mw + total_mw(offers, day))
     bounds = ledger.left_mw(claim), ledger.least_mw(claim)
-    most, least = (np.nan_to_num(day.sample(s.grid, v)) for v in bounds)
+    most, least = (np.nan_to_num(where_known(day, s.grid, v)) for v in bounds)
     return np.clip(mw, np.minimum(least, 0.0), np.maximum(most, 0.0))
 
 
@@ -147,11 +147,11 @@ def claim_on(
     return Claim(name, ORDERS, assets, asked, from_mw=where_known(ledger.grid, day, from_mw))
 
 
-def where_known(grid: TimeGrid, day: TimeGrid, values: Array) -> Array:
-    """ISP values over `grid`, NaN in every step that an ISP without a value touches, and only there."""
+def where_known(grid: TimeGrid, source: TimeGrid, values: Array) -> Array:
+    """Values of `source` over `grid`, NaN in every step that a gap touches, and only there."""
     known = np.isfinite(values)
-    wholly = np.nan_to_num(grid.sample(day, known.astype(float))) > 1.0 - 1e-9
-    return np.where(wholly, grid.sample(day, np.where(known, values, 0.0)), np.nan)
+    wholly = np.nan_to_num(grid.sample(source, known.astype(float))) > 1.0 - 1e-9
+    return np.where(wholly, grid.sample(source, np.where(known, values, 0.0)), np.nan)
 
 
 def _whole(mw: Array, wish: Answerable, terms: OfferTerms) -> Array:

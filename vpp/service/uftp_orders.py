@@ -96,7 +96,7 @@ def _sold_twice(system: System, order: FlexOrder, now: datetime) -> list[str]:
     last = order.grid.edges[int(np.flatnonzero(np.isfinite(order.mw))[-1]) + 1]
     ledger = ledger_of(situation_for(system, last, now))
     try:
-        ledger.with_claim(claim_on(ledger, order.id, order.assets, order.grid, order.mw, order.bare_mw))
+        ledger.require_reach(claim_on(ledger, order.id, order.assets, order.grid, order.mw, order.bare_mw))
     except SoldTwice as why:
         system.store.alarms.raise_("headroom", f"flexibility order {order.reference} refused: {why}", now)
         return [f"The flexibility is sold already: {why}"]

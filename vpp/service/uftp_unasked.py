@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 import numpy as np
 
 from adapters.uftp.writing import prognosis, revocation
-from vpp.domain.errors import Fault, InputFaults
+from vpp.domain.errors import Fault, InputFaults, SoldTwice
 from vpp.domain.flex_trade import FlexOffer, FlexOrder, Prognosis, TradeStatus
+from vpp.domain.stage import DAY_AHEAD, INTRADAY
 from vpp.domain.time import rfc3339
 from vpp.service.headroom import ledger_of
 from vpp.service.system import System
 from vpp.service.uftp_config import UftpConfig
-from vpp.service.uftp_offer import KEPT_MW, LIVE, claim_on, situation_for
+from vpp.service.uftp_offer import LIVE, claim_on, situation_for
 from vpp.service.uftp_prognosis import due_prognoses
 
 FAR = datetime(9999, 1, 1, tzinfo=UTC)
@@ -33,8 +34,9 @@ class Unasked:
     def speak(self, now: datetime) -> None:
         """Write what is due."""
         record = self.system.store.uftp
-        runs = self.system.store.runs.list(1)
-        seen = (runs[0].id if runs else "", *(o.id for o in record.trades(FlexOrder, now, FAR)))
+        plans = [run for stage in (DAY_AHEAD, INTRADAY) for run in self.system.store.runs.list(1, stage)]
+        orders = [o.id for o in record.trades(FlexOrder, now, FAR)]
+        seen = (*(f"{run.id} {run.released}" for run in plans), *orders)
         if seen == self._seen:
             return
         for said in due_prognoses(self.system, self.config, now):
@@ -63,6 +65,8 @@ class Unasked:
         said, _ = self.system.store.uftp.trade(Prognosis, made.prognosis)
         last = made.grid.edges[int(np.flatnonzero(np.isfinite(made.mw))[-1]) + 1]
         ledger = ledger_of(situation_for(self.system, last, now))
-        claim = claim_on(ledger, made.id, made.assets, made.grid, made.mw, said.bare_mw)
-        most, least = ledger.left_mw(claim), ledger.least_mw(claim)
-        return not bool(np.any((claim.mw > most + KEPT_MW) | (claim.mw < least - KEPT_MW)))
+        try:
+            ledger.require_reach(claim_on(ledger, made.id, made.assets, made.grid, made.mw, said.bare_mw))
+        except SoldTwice:
+            return False
+        return True
