@@ -48,6 +48,7 @@ from vpp.service.inputs import series_used
 from vpp.service.series_book import SeriesBook
 from vpp.service.system import System
 from vpp.service.uftp import Uftp
+from vpp.service.uftp_offer import notice_of
 
 NOW = local("2016-07-12 07:00")
 GRID = TimeGrid.local_day(DAY, ZONE)
@@ -152,6 +153,22 @@ def test_less_than_what_is_of_use_is_not_offered(opened: Open) -> None:
     assert asked(world, world.request(DAY, [(41, 2, -600_000, -200_000)], later(NOW, 1))).result == "Accepted"
     world.settle_down()
     assert world.got(FlexOffer) == [], "30 MW of injection were said, nobody can give more"
+
+
+def test_an_offer_waits_no_longer_than_those_it_moves_can_be_told() -> None:
+    portfolio = demo(DEMO).portfolio
+    ids, asked = ("battery-plastics", "extruders", "mill-1"), np.array([False, True, True])
+    grid = TimeGrid.uniform(NOW, QUARTER, 3)
+
+    def schedule(*rows: list[float]) -> Schedule:
+        return Schedule(ids, grid, np.array(rows), np.zeros((3, 3)))
+
+    plain = schedule([0, 0, 0], [0, 0, 0], [0, 0, 0])
+    for rows, minutes in (
+        (([0, 1, 1], [0, 0, 0], [-1, 0, 0]), 0), (([0, 1, 1], [0, 0.1, 0], [0, 0, 0]), 15),
+        (([0, 1, 1], [0, 0.1, 0], [0, 0, -1]), 30), (([0, 0, 0], [0, 0, 0], [0, 0, 0]), 0),
+    ):  # fmt: skip
+        assert notice_of(portfolio, plain, schedule(*rows), asked) == timedelta(minutes=minutes)
 
 
 def test_who_is_not_known_or_signs_wrongly_is_refused_and_not_kept(opened: Open) -> None:

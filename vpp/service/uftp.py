@@ -2,8 +2,8 @@
 
     received and kept -> HTTP 200 -> read, judged, concluded in one transaction -> sent until it is delivered
 
-One worker does everything after the 200, in the order of arrival. What needs the system's clocks and plans holds the
-lock of whoever ticks its loop; delivery does not.
+One worker does everything after the 200, in the order of arrival. What gathers the system's state, and an order as a
+whole, holds the lock of whoever ticks its loop; the plans of an offer and delivery do not.
 """
 
 from __future__ import annotations
@@ -50,8 +50,8 @@ class Uftp:
     _ending: threading.Event = field(default_factory=threading.Event)
 
     def __post_init__(self) -> None:
-        self.inbox = Inbox(self.system, self.config, self.wall)
-        self.unasked = Unasked(self.system, self.config, self.wall)
+        self.inbox = Inbox(self.system, self.config, self.lock, self.wall)
+        self.unasked = Unasked(self.system, self.config, self.lock, self.wall)
         self.courier = Courier(self.config.file.domain, self.config.signing_key, self.config.endpoints)
 
     def receive(self, body: bytes, content_type: str) -> tuple[int, str]:
@@ -73,11 +73,9 @@ class Uftp:
     def work(self) -> None:
         """One round: conclude what came in, say what is due, send what is written."""
         for message in self.system.store.uftp.waiting():
-            with self.lock:
-                self.inbox.conclude(message, self.clock())
+            self.inbox.conclude(message, self.clock())
             self.send()
-        with self.lock:
-            self.unasked.speak(self.clock())
+        self.unasked.speak(self.clock())
         self.send()
 
     def send(self) -> None:
@@ -107,7 +105,7 @@ class Uftp:
 
     def revoke(self, offer_id: str) -> FlexOffer:
         """Take an offer back. Raises NotFound, InputFaults where it cannot be ordered any more."""
-        with self.lock:
+        with self.lock:  # an order holds it too
             made = self.unasked.revoke(offer_id, self.clock())
         self._wake.set()
         return made

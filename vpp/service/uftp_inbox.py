@@ -6,6 +6,7 @@ A message is concluded once: after a crash it is read again. One that lacks a me
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -35,10 +36,11 @@ Changes = Sequence[tuple[str, TradeStatus]]
 
 @dataclass
 class Inbox:
-    """`wall` stamps what is written."""
+    """`lock` is held by whoever ticks the loop, `wall` stamps what is written."""
 
     system: System
     config: UftpConfig
+    lock: threading.RLock
     wall: Callable[[], datetime]
     _later: dict[int, datetime] = field(default_factory=dict)
 
@@ -68,7 +70,8 @@ class Inbox:
             case FlexRequest() as request:
                 self._request(message, incoming, request, faults, now)
             case OrderText() as text:
-                self._order(message, incoming, text, faults, now)
+                with self.lock:
+                    self._order(message, incoming, text, faults, now)
             case FlexSettlement() as settlement:
                 self._settlement(message, incoming, settlement, faults, now)
             case Answer() as verdict:
@@ -100,7 +103,7 @@ class Inbox:
             self._refuse(message, incoming, faults or ["No baseline: no D-Prognosis of that period"], now)
             return
         try:
-            made = make_offer(self.system, self.config, request, baseline, now)
+            made = make_offer(self.system, self.config, request, baseline, now, self.lock)
         except (NotSolved, DataGap) as why:
             self.system.store.alarms.raise_("uftp", f"no offer for request {request.id}: {why}", now)
             made = None

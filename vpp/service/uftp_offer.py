@@ -9,11 +9,14 @@ all of them may be ordered.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import ROUND_UP, Decimal
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from adapters.uftp.writing import new_id
 from dispatch.block import Block
@@ -22,7 +25,8 @@ from dispatch.problem import with_block
 from dispatch.requested import FLEXIBILITY, ROOM, given_mw, requested_power
 from vpp.domain.flex_trade import FlexOffer, FlexOrder, FlexRequest, Prognosis, TradeStatus, at, total_mw
 from vpp.domain.ledger import Claim, Ledger
-from vpp.domain.schedule import Solution
+from vpp.domain.portfolio import Portfolio
+from vpp.domain.schedule import Schedule, Solution
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
 from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to
 from vpp.service.assemble import exposure_of, problem_of
@@ -34,7 +38,7 @@ from vpp.service.uftp_config import OfferTerms, UftpConfig
 
 REBOUND = timedelta(hours=2)
 REL_GAP, ROUNDS = 0.005, 8
-CENT = Decimal("0.01")
+CENT, MOVED_MW = Decimal("0.01"), 1e-3
 LIVE = (TradeStatus.OPEN, TradeStatus.ACCEPTED)
 
 
@@ -46,6 +50,15 @@ class Answerable:
     sign: Array
     most_mw: Array
     least_mw: Array
+
+
+@dataclass(frozen=True)
+class Given:
+    """The deviation `mw` (n,) of a plan, what it costs more than the plan without, and the notice it needs."""
+
+    mw: Array
+    cost_eur: float
+    notice: timedelta
 
 
 def answerable(request: FlexRequest, level_mw: Array, now: datetime) -> Answerable:
@@ -72,9 +85,14 @@ def live_offers(system: System, point: str, grid: TimeGrid, now: datetime) -> li
 
 
 def make_offer(
-    system: System, config: UftpConfig, request: FlexRequest, prognosis: Prognosis, now: datetime
-) -> FlexOffer | None:
-    """None where nothing of the request can be given. Raises NotSolved, DataGap."""
+    system: System, config: UftpConfig, request: FlexRequest, prognosis: Prognosis, now: datetime,
+    lock: AbstractContextManager[Any],
+) -> FlexOffer | None:  # fmt: skip
+    """None where nothing of the request can be given. Raises NotSolved, DataGap.
+
+    `lock` is held while the situation is gathered, not while its plans are made. The offer ends when the next plan
+    could no longer tell those whose plans it changes, each with its own notice.
+    """
     grid, terms = request.grid, config.file.offers
     orders = at(system.store.uftp.trades(FlexOrder, grid.start, grid.end), request.congestion_point, grid)
     offers = live_offers(system, request.congestion_point, grid, now)
@@ -84,26 +102,26 @@ def make_offer(
         return None
     assets = tuple(a.id for a in config.groups[request.congestion_point])
     last = grid.edges[int(np.flatnonzero(wish.sign)[-1]) + 1]
-    s = situation_for(system, last + REBOUND, now)
+    with lock:
+        s = situation_for(system, last + REBOUND, now)
     found = _most(s, assets, request, wish)
     if found is None:
         return None
-    given, cost = found
-    mw = _whole(_unsold(s, assets, prognosis, offers, grid, terms.share * given), wish, terms)
+    mw = _whole(_unsold(s, assets, prognosis, offers, grid, terms.share * found.mw), wish, terms)
     if not np.isfinite(mw).any():
         return None
     begins = grid.starts[int(np.flatnonzero(np.isfinite(mw))[0])]
-    expires = min(now + terms.valid_for, begins - QUARTER, request.expires_at)
+    expires = min(now + terms.valid_for, begins - QUARTER - found.notice, request.expires_at)
     if expires <= now:
         return None
     return FlexOffer(
         new_id(), request.peer, request.conversation, request.id, request.congestion_point, prognosis.id, assets, grid,
-        mw, _price(cost, given, mw, grid, terms), config.currency, expires, request.contract,
+        mw, _price(found, mw, grid, terms), config.currency, expires, request.contract,
     )  # fmt: skip
 
 
-def _most(s: Situation, assets: Sequence[str], request: FlexRequest, wish: Answerable) -> tuple[Array, float] | None:
-    """The deviation (n,) over the request's day that a secure plan gives, and what it costs more than the plan."""
+def _most(s: Situation, assets: Sequence[str], request: FlexRequest, wish: Answerable) -> Given | None:
+    """What a secure plan gives of a request; None where the request leaves no plan secure, or asks for nothing."""
     day, everyone = request.grid, [a.id for a in s.portfolio.assets]
     inside = np.array([day.start <= t < day.end for t in s.grid.starts])
     level, low, high = (where_known(s.grid, day, v) for v in (wish.level_mw, request.low_mw, request.high_mw))
@@ -117,7 +135,16 @@ def _most(s: Situation, assets: Sequence[str], request: FlexRequest, wish: Answe
         return None
     given = given_mw(flexible.schedule, assets, level, sign, most)
     extra = flexible.costs.get(FLEXIBILITY, 0.0) + flexible.costs.get(ROOM, 0.0)
-    return np.nan_to_num(day.sample(s.grid, given)), flexible.objective - extra - plain.objective
+    cost = flexible.objective - extra - plain.objective
+    notice = notice_of(s.portfolio, plain.schedule, flexible.schedule, sign != 0.0)
+    return Given(np.nan_to_num(day.sample(s.grid, given)), cost, notice)
+
+
+def notice_of(portfolio: Portfolio, plain: Schedule, flexible: Schedule, asked: NDArray[np.bool_]) -> timedelta:
+    """The longest notice of those whose plans differ in a step (T,) that is asked for."""
+    change = np.abs(flexible.power_mw - plain.power_mw)[:, asked].max(axis=1)
+    moved = [asset for asset, mw in zip(plain.asset_ids, change, strict=True) if mw > MOVED_MW]
+    return max((portfolio.asset(asset).notice for asset in moved), default=timedelta())
 
 
 def _plan(s: Situation, block: Block | None) -> Solution:
@@ -163,9 +190,9 @@ def _whole(mw: Array, wish: Answerable, terms: OfferTerms) -> Array:
     return found
 
 
-def _price(cost: float, given: Array, mw: Array, grid: TimeGrid, terms: OfferTerms) -> Decimal:
+def _price(given: Given, mw: Array, grid: TimeGrid, terms: OfferTerms) -> Decimal:
     """Currency for the whole offer, in whole cents."""
-    energy, whole = (float(np.nansum(np.abs(v) * grid.hours)) for v in (mw, given))
-    asked = max(cost, 0.0) * energy / max(whole, 1e-9) * (1.0 + terms.margin)
+    energy, whole = (float(np.nansum(np.abs(v) * grid.hours)) for v in (mw, given.mw))
+    asked = max(given.cost_eur, 0.0) * energy / max(whole, 1e-9) * (1.0 + terms.margin)
     least = float(terms.least_eur_per_mwh) * energy
     return Decimal(repr(round(float(max(asked, least)), 6))).quantize(CENT, ROUND_UP)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -24,10 +25,11 @@ FAR = datetime(9999, 1, 1, tzinfo=UTC)
 
 @dataclass
 class Unasked:
-    """Looks at what is due where there is a new plan or a new order."""
+    """Looks at what is due where there is a new plan or a new order; `lock` is held by whoever ticks the loop."""
 
     system: System
     config: UftpConfig
+    lock: threading.RLock
     wall: Callable[[], datetime]
     _seen: tuple[str, ...] = ()
 
@@ -64,7 +66,8 @@ class Unasked:
         """Whether the headroom left by everything that is sold still carries an offer."""
         said, _ = self.system.store.uftp.trade(Prognosis, made.prognosis)
         last = made.grid.edges[int(np.flatnonzero(np.isfinite(made.mw))[-1]) + 1]
-        ledger = ledger_of(situation_for(self.system, last, now))
+        with self.lock:
+            ledger = ledger_of(situation_for(self.system, last, now))
         try:
             ledger.require_reach(claim_on(ledger, made.id, made.assets, made.grid, made.mw, said.bare_mw))
         except SoldTwice:
