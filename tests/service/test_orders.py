@@ -17,10 +17,11 @@ from dispatch.solvers.highs_door import Living
 from tests.service.conftest import Make
 from vpp.domain.flex_trade import FlexOrder, TradeStatus
 from vpp.domain.market import Acceptance, Event, EventStatus, FlexibilityOffer
-from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid
+from vpp.domain.schedule import Schedule
+from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid, rfc3339
 from vpp.service.assemble import problem_of
 from vpp.service.knowledge import gather
-from vpp.service.orders import GAP, calls_over, event_grid, orders_of, with_measured_gap
+from vpp.service.orders import GAP, calls_over, event_grid, orders_of, shortfalls, with_measured_gap
 from vpp.service.situation import Call
 from vpp.service.system import System
 
@@ -186,3 +187,22 @@ def test_flexibility_orders_of_a_point_are_one_call_a_direction(system: System) 
     assert by_minute["up"] == pytest.approx([0.4] + [0.0] * 14)
     assert by_minute["down"] == pytest.approx([0.0] + [0.6] * 14)
     assert calls_over(system.store, system.portfolio, TimeGrid.uniform(grid.end, QUARTER, 4), grid.end) == ()
+
+
+def test_a_plan_that_lacks_a_part_of_an_order_is_named_by_its_worst_step() -> None:
+    grid, quarters = TimeGrid.local_day(START.date(), "Europe/Berlin"), TimeGrid.uniform(START, QUARTER, 4)
+    first, k, bare = grid.index_of(START), np.arange(grid.n), np.full(grid.n, -2.0)
+    mw = np.select([k == first, k == first + 1, k == first + 2], [0.4, 0.4, -1.0], np.nan)
+    order = FlexOrder("a", "dso", "o", "p", "feeder-9", ("mill-1",), grid, bare, bare, mw, Decimal("40.00"), "EUR",
+                      Decimal("180.00"), "a", START)  # fmt: skip
+
+    def lacks(*power: float) -> list[str]:
+        plan = Schedule(("mill-1", "mill-2"), quarters, np.array([power, [9.0] * 4]), np.zeros((2, 4)))
+        return list(shortfalls([order], plan, START))
+
+    name = f"uftp:feeder-9:{grid.start:%Y%m%d}"
+    assert lacks(-1.6, 0.0, -3.0, 5.0) == [], "kept, or more than kept"
+    assert lacks(-1.7, -1.85, -2.8, 0.0) == [
+        f"{name}:up lacks 0.250 of 0.400 MW at {rfc3339(START + QUARTER)}",
+        f"{name}:down lacks 0.200 of 1.000 MW at {rfc3339(START + 2 * QUARTER)}",
+    ]

@@ -82,7 +82,9 @@ def test_every_fault_is_listed(tmp_path: Path) -> None:
     assert "needs either env or file" in reasons(tmp_path, signing_key={"env": "A", "file": "b"})[0]
     wrong = reasons(tmp_path, domain="Not A Domain", offers={"share": 2, "vaild_for": "PT1H"}, deliver_for=5)
     assert [w.partition(":")[0] for w in wrong] == ["domain", "offers.share", "offers.vaild_for", "deliver_for"]
-    assert reasons(tmp_path, operators=[])[0].startswith("operators: ")
+    assert reasons(tmp_path, operators=[]) == ["operators: names nobody"]
+    (price,) = reasons(tmp_path, operators=[operator(penalty_eur_per_mwh="dear")])
+    assert price.startswith("operators.0.penalty_eur_per_mwh: should be a valid decimal")
     assert reasons(tmp_path, operators=[operator(congestion_points={"feeder-9": "nowhere"})])
 
 

@@ -19,13 +19,15 @@ from dispatch.flexibility import WORTH_PER_MWH
 from vpp.domain.flex_trade import FlexOrder, at, owed_mw
 from vpp.domain.market import Acceptance, Event, EventStatus, FlexibilityOffer
 from vpp.domain.portfolio import Portfolio
-from vpp.domain.time import QUARTER, Array, TimeGrid
+from vpp.domain.schedule import Schedule
+from vpp.domain.time import QUARTER, Array, TimeGrid, rfc3339
 from vpp.service.portfolio_files import RESERVED_SITE
 from vpp.service.situation import Call
 
 OPEN = (EventStatus.ORDERED, EventStatus.ACTIVE)
 DIRECTIONS: tuple[tuple[Literal["up", "down"], float], ...] = (("up", 1.0), ("down", -1.0))
 GAP = RESERVED_SITE
+LACKING_MW = 1e-3
 
 
 @dataclass(frozen=True)
@@ -111,6 +113,17 @@ def flexibility_calls(orders: Sequence[FlexOrder], grid: TimeGrid, now: datetime
             if filled.any():
                 name = f"uftp:{point}:{day.start:%Y%m%d}:{direction}"
                 yield Call(name, members[-1].assets, baseline, owed, max(missed, WORTH_PER_MWH), direction)
+
+
+def shortfalls(orders: Sequence[FlexOrder], plan: Schedule, now: datetime) -> Iterator[str]:
+    """What a plan lacks of flexibility orders, by the worst step of each call."""
+    for call in flexibility_calls(orders, plan.grid, now):
+        sign = 1.0 if call.direction == "up" else -1.0
+        injection = plan.power_mw[[plan.asset_ids.index(a) for a in call.assets]].sum(axis=0)
+        lacking = np.where(call.ordered_mw > 0.0, call.ordered_mw - sign * (injection - call.baseline_mw), 0.0)
+        t = int(np.argmax(lacking))
+        if lacking[t] > LACKING_MW:
+            yield f"{call.id} lacks {lacking[t]:.3f} of {call.ordered_mw[t]:.3f} MW at {rfc3339(plan.grid.starts[t])}"
 
 
 def with_measured_gap(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from adapters.uftp.envelope import key_fault
 from adapters.uftp.reading import Names
@@ -79,10 +79,17 @@ class UftpFile(Edge):
 
     domain: Domain
     signing_key: SigningKey
-    operators: tuple[Operator, ...] = Field(min_length=1)
+    operators: tuple[Operator, ...]
     offers: OfferTerms = OfferTerms()
     settlement: SettlementTerms = SettlementTerms()
     deliver_for: Duration = timedelta(hours=2)
+
+    @field_validator("operators")
+    @classmethod
+    def _somebody(cls, value: tuple[Operator, ...]) -> tuple[Operator, ...]:
+        if not value:
+            raise ValueError("names nobody")
+        return value
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,7 @@
-"""What the aggregator says unasked: D-prognoses, and the revocation of offers that do not hold any more."""
+"""What the aggregator says unasked: D-prognoses, and the revocation of offers that do not hold any more.
+
+A plan that lacks a part of what was ordered is named to the operator by an alarm.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,9 @@ from vpp.domain.errors import Fault, InputFaults, SoldTwice
 from vpp.domain.flex_trade import FlexOffer, FlexOrder, Prognosis, TradeStatus
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
 from vpp.domain.time import rfc3339
+from vpp.service.desk import ROLL
 from vpp.service.headroom import ledger_of
+from vpp.service.orders import shortfalls
 from vpp.service.system import System
 from vpp.service.uftp_config import UftpConfig
 from vpp.service.uftp_offer import LIVE, claim_on, situation_for
@@ -37,13 +42,18 @@ class Unasked:
         """Write what is due."""
         record = self.system.store.uftp
         plans = [run for stage in (DAY_AHEAD, INTRADAY) for run in self.system.store.runs.list(1, stage)]
-        orders = [o.id for o in record.trades(FlexOrder, now, FAR)]
-        seen = (*(f"{run.id} {run.released}" for run in plans), *orders)
+        orders = record.trades(FlexOrder, now, FAR)
+        seen = (*(f"{run.id} {run.released}" for run in plans), *(o.id for o in orders))
         if seen == self._seen:
             return
         for said in due_prognoses(self.system, self.config, now):
             letter = prognosis(said, self.config.names(said.peer))
             record.put(self.wall(), [letter], [(said, TradeStatus.OPEN)])
+        roll = self.system.store.runs.latest(INTRADAY, ROLL)
+        if roll is not None:
+            known = [o for o in orders if o.ordered_at < roll.issued_at]
+            for text in shortfalls(known, roll.schedule, now):
+                self.system.store.alarms.raise_("uftp order", text, now, run_id=roll.id)
         for made in record.trades(FlexOffer, now, FAR, *LIVE):
             if made.expires_at > now and not self._holds(made, now):
                 self.system.store.alarms.raise_("uftp", f"offer {made.id} does not hold any more and is revoked", now)
