@@ -188,8 +188,9 @@ class World:
             assert time.monotonic() < until
             self.uftp.work()
             time.sleep(0.05)
-            open_ = [record.trades(kind, EARLY, LATE, TradeStatus.OPEN) for kind in (Prognosis, trade.FlexOffer)]
-            busy = any(m.status in ("received", "queued") for m in record.messages()) or any(open_)
+            said = record.trades(Prognosis, EARLY, LATE, TradeStatus.OPEN)
+            offered = record.trades(trade.FlexOffer, EARLY, LATE, TradeStatus.OPEN)
+            busy = bool(said or offered) or any(m.status in ("received", "queued") for m in record.messages())
 
     def request(
         self, day: date, isps: list[tuple[int, int, int, int]], expires: datetime,
@@ -277,13 +278,13 @@ def served(system: System, directory: Path, now: datetime, **offers: Any) -> Ite
     server = uvicorn.Server(uvicorn.Config(app, host="127.0.0.1", port=agr_port, log_level="error"))
     thread = threading.Thread(target=server.run, daemon=True)
     thread.start()
-    desk = Desk(dso_port, dso_private, agr_public, agr_port)
-    client = ShapeshifterDsoAgrClient(DSO, dso_private, AGR, f"http://127.0.0.1:{agr_port}{PATH}", agr_public)
-    until = time.monotonic() + 30.0
-    while not server.started and time.monotonic() < until:
+    until = time.monotonic() + 60.0
+    while not server.started:  # the page's start looks at every server there is, and knows no half-made one
+        assert time.monotonic() < until and thread.is_alive(), "the aggregator does not start"
         time.sleep(0.02)
+    client = ShapeshifterDsoAgrClient(DSO, dso_private, AGR, f"http://127.0.0.1:{agr_port}{PATH}", agr_public)
     try:
-        with desk:
+        with Desk(dso_port, dso_private, agr_public, agr_port) as desk:
             yield World(system, uftp, desk, client, dso_private, agr_port, clock)
     finally:
         server.should_exit = True
