@@ -29,13 +29,13 @@ class Store:
         self.market = Market(database)
         self.events = Events(database)
         self.envelopes = Envelopes(database)
-        self.uftp = UftpRecord(database)
         self.access = Access(database)
         self.models = Models(database)
         self.forecasts = Forecasts(database)
         self.settings = Settings(database)
         self.jobs = Jobs(database)
         self.alarms = Alarms(database)
+        self.uftp = UftpRecord(database)
 
     def close(self) -> None:
         """Return every connection."""

@@ -100,6 +100,18 @@ def test_a_meter_that_reaches_beyond_the_point_cannot_settle_it(tmp_path: Path) 
     assert str(wrong.value).endswith("shares the meter mp:battery-glass with battery-glass, which is not at the point")
 
 
+def test_a_point_of_one_customer_needs_its_consent(tmp_path: Path) -> None:
+    portfolio = demo(DEMO).portfolio
+    load(tmp_path)
+    for point, allowed in (("data-centre", True), ("cement-works", False)):
+        alone = [a if a.site == point else replace(a, bus=1) for a in portfolio.assets]
+        if allowed:
+            assert load_uftp(tmp_path / "uftp.yaml", _with(portfolio, alone), {"UFTP_KEY": PRIVATE}).groups
+            continue
+        with pytest.raises(InputFaults, match="fewer than 3 sites, and not all of them may be shown alone"):
+            load_uftp(tmp_path / "uftp.yaml", _with(portfolio, alone), {"UFTP_KEY": PRIVATE})
+
+
 def _metered(asset: Any, point: str) -> Any:
     return replace(asset, metering_point=point)
 

@@ -19,6 +19,7 @@ from adapters.uftp.envelope import key_fault
 from adapters.uftp.reading import Names
 from vpp.domain.errors import Fault, InputFaults
 from vpp.domain.portfolio import Asset, Portfolio
+from vpp.service.api.disclosure import LEAST_SITES, may_be_shown
 from vpp.service.yaml_files import Duration, Edge, read_mapping, validated
 
 FILE = "uftp.yaml"
@@ -185,8 +186,12 @@ def _operator_faults(file: UftpFile, portfolio: Portfolio) -> Iterator[Fault]:
 
 
 def _group_faults(groups: Mapping[str, tuple[Asset, ...]], portfolio: Portfolio) -> Iterator[Fault]:
-    """A point that cannot be metered by itself cannot be settled."""
+    """A point that cannot be metered by itself cannot be settled, one of a single customer may not be told."""
     for point, assets in groups.items():
+        sites = {a.site for a in assets}
+        if assets and not may_be_shown(portfolio, sites):
+            reason = f"has fewer than {LEAST_SITES} sites, and not all of them may be shown alone"
+            yield Fault(FILE, f"congestion_points.{point}", reason)
         if not assets and point in {c.id for c in portfolio.congestion_points}:
             yield Fault(FILE, f"congestion_points.{point}", "has no asset at its buses")
         meters, inside = {a.metering_point for a in assets}, {a.id for a in assets}
