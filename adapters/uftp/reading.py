@@ -25,6 +25,7 @@ from shapeshifter_uftp.uftp import (
     FlexSettlement,
     destination_map,
 )
+from xsdata.models.datatype import XmlDate
 
 from adapters.uftp.envelope import Opened
 from adapters.uftp.isps import DURATION, Isp, Run, covered, mw_of, place_faults, zone_fault
@@ -33,6 +34,7 @@ from vpp.domain.time import TimeGrid, local_midnight, utc
 
 UUID = re.compile(r"[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 TEST, TEST_ANSWER = "TestMessage", "TestMessageResponse"
+FIRST_YEAR, LAST_YEAR, MOST_REVISION = 2000, 2100, 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -132,9 +134,17 @@ def moment(text: object) -> datetime | None:
         return None
 
 
+def _date(period: XmlDate, faults: list[str]) -> date:
+    """A period as a date; what no calendar of ours reaches is a fault, and the first day it does reach."""
+    if FIRST_YEAR <= period.year <= LAST_YEAR:
+        return date(period.year, period.month, period.day)
+    faults.append(f"Period out of bounds: {period}")
+    return date(FIRST_YEAR, 1, 1)
+
+
 def _day(message: Any, names: Names, faults: list[str]) -> TimeGrid:
     """The ISPs of the message's period; faults of what it says about its clock."""
-    day: date = message.period.to_date()
+    day = _date(message.period, faults)
     if str(message.isp_duration) != DURATION:
         faults.append(f"ISP duration rejected: {message.isp_duration}, {DURATION} is agreed")
     if (wrong := zone_fault(message.time_zone, day, names.zone)) is not None:
@@ -161,6 +171,8 @@ def _request(message: FlexRequest, peer: str, names: Names, faults: list[str]) -
         faults += _power_faults(isp)
     if not any(isp.disposition == AvailableRequested.REQUESTED for isp in message.isps):
         faults.append("Lacking Requested Disposition")
+    if not 0 <= message.revision <= MOST_REVISION:
+        faults.append(f"Invalid Message: Revision {message.revision}")
     until = moment(message.expiration_date_time)
     if until is None:
         faults.append("ExpirationDateTime out of bounds: it is no time with an offset")
@@ -195,12 +207,12 @@ def _order(message: FlexOrder, peer: str, names: Names, faults: list[str]) -> Or
 
 
 def _settlement(message: FlexSettlement, peer: str, names: Names, faults: list[str]) -> trade.FlexSettlement:
-    first, last = message.period_start.to_date(), message.period_end.to_date()
+    first, last = _date(message.period_start, faults), _date(message.period_end, faults)
     if last < first:
         faults.append(f"PeriodEnd rejected: {last} is before {first}")
     claims = []
     for item in message.flex_order_settlements:
-        day = item.period.to_date()
+        day = _date(item.period, faults)
         if not first <= day <= last:
             faults.append(f"Period out of bounds: {item.order_reference} of {day} is outside the settlement period")
         grid = TimeGrid.local_day(day, names.zone)

@@ -146,6 +146,14 @@ def test_every_fault_of_a_request_is_listed() -> None:
     assert taken(request(isps=[isp(3, -1, 1)])).faults == ("Requested Power discrepancy: ISP 3 has no direction",)
 
 
+def test_numbers_beyond_any_calendar_are_faults() -> None:
+    far = taken(request(period=XmlDate(9999, 12, 31), revision=10**30, isps=[isp(10**15, -1, 0, 10**15)])).faults
+    assert [f.partition(":")[0] for f in far] == ["Period out of bounds", "ISPs out of bounds", "Invalid Message"]
+    assert taken(request(period=XmlDate(-44, 3, 15))).faults[0] == "Period out of bounds: -0044-03-15"
+    huge = taken(request(isps=[isp(41, -(10**40), 0)]))
+    assert huge.faults == () and isinstance(huge.content, trade.FlexRequest) and huge.content.high_mw[40] == 1e34
+
+
 @pytest.mark.parametrize(("period", "count"), [(XmlDate(2016, 3, 27), 92), (XmlDate(2016, 10, 30), 100)])
 def test_days_of_the_clock_change(period: XmlDate, count: int) -> None:
     found = taken(request(period=period, isps=[isp(1, -1000, 0, count)]))

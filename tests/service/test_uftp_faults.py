@@ -44,11 +44,12 @@ from vpp.domain.flex_trade import TradeStatus
 from vpp.domain.forecast import Series
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.time import QUARTER, TimeGrid, floor_to, local_midnight
+from vpp.service.headroom import ledger_of
 from vpp.service.inputs import series_used
 from vpp.service.series_book import SeriesBook
 from vpp.service.system import System
 from vpp.service.uftp import Uftp
-from vpp.service.uftp_offer import notice_of
+from vpp.service.uftp_offer import notice_of, situation_for
 
 NOW = local("2016-07-12 07:00")
 GRID = TimeGrid.local_day(DAY, ZONE)
@@ -155,6 +156,21 @@ def test_less_than_what_is_of_use_is_not_offered(opened: Open) -> None:
     assert world.got(FlexOffer) == [], "30 MW of injection were said, nobody can give more"
 
 
+def test_open_offers_together_are_no_more_than_can_be_given(opened: Open) -> None:
+    """Far more is asked for twice than there is; both offers may be ordered, so the second is what the first left."""
+    world = opened(mw=-2.0)
+    for count in (1, 2):
+        asked(world, world.request(DAY, [(41, 2, -20_000_000, 0)], later(NOW, 1)), count)
+    world.settle_down()
+    powers = [expanded(o.offer_options[0].isps, "power", 96)[40:42] / -1e6 for o in world.got(FlexOffer)]
+    s = situation_for(world.system, GRID.starts[44], NOW)
+    high = ledger_of(s).bounds_mw([a.id for a in world.uftp.config.groups["feeder-9"]])[1]
+    most = GRID.sample(s.grid, np.asarray(high))[40:42] + 2.0
+    assert np.all(powers[0] > 0.5), "the first takes nine tenths of what there is"
+    assert np.all(sum(np.nan_to_num(p) for p in powers) <= most + 1e-6)
+    assert len(powers) == 1 or np.all(np.nan_to_num(powers[1]) < 0.2 * powers[0])
+
+
 def test_an_offer_waits_no_longer_than_those_it_moves_can_be_told() -> None:
     portfolio = demo(DEMO).portfolio
     ids, asked = ("battery-plastics", "extruders", "mill-1"), np.array([False, True, True])
@@ -226,6 +242,23 @@ def test_a_message_that_comes_twice_is_judged_once_and_answered_again(opened: Op
     assert sum(m.incoming and m.kind == "FlexRequest" for m in world.system.store.uftp.messages()) == 1
     other = replace(request, revision=2)
     assert asked(world, other, 3).rejection_reason.startswith("Duplicate Identifier; ExpirationDateTime")
+
+
+def test_an_error_of_ours_refuses_the_message_and_the_next_is_judged(
+    opened: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world = opened()
+    with monkeypatch.context() as patch:
+        patch.setattr("vpp.service.uftp_inbox.request_faults", lambda *_: 1 / 0)
+        failed = asked(world, world.request(DAY, [(41, 4, -1000, 0)], NOW - QUARTER))
+        patch.setattr("vpp.service.uftp_inbox.read", lambda *_: 1 / 0)
+        world.client.send_flex_request(world.request(DAY, [(41, 4, -1000, 0)], NOW - QUARTER))
+        world.settle_down()
+    assert failed.rejection_reason == "Internal error of the recipient"
+    assert any("ZeroDivisionError" in a.message for a in world.system.store.alarms.list())
+    assert world.system.store.uftp.waiting() == [], "what cannot even be read is concluded too"
+    after = asked(world, world.request(DAY, [(41, 4, -1000, 0)], NOW - QUARTER), 2)
+    assert after.rejection_reason.startswith("ExpirationDateTime")
 
 
 def test_a_refused_prognosis_is_no_baseline(opened: Open) -> None:

@@ -30,6 +30,7 @@ from vpp.service.uftp_settlement import judge, message_faults
 
 log = logging.getLogger(__name__)
 LONG_AGO, FAR = datetime(1970, 1, 1, tzinfo=UTC), datetime(9999, 1, 1, tzinfo=UTC)
+INTERNAL = "Internal error of the recipient"
 Kept = Sequence[tuple[Trade, TradeStatus]]
 Changes = Sequence[tuple[str, TradeStatus]]
 
@@ -51,18 +52,22 @@ class Inbox:
         if message.peer not in self.config.keys:
             self.system.store.uftp.conclude(message.number, ["Unknown SenderDomain"], self.wall())
             return
-        opened = Opened(message.peer, message.body, parse(xml_of(message.body)))
-        incoming = read(opened, self.config.names(message.peer))
+        incoming = None
         try:
+            opened = Opened(message.peer, message.body, parse(xml_of(message.body)))
+            incoming = read(opened, self.config.names(message.peer))
             self._judge(message, incoming, now)
         except DataGap as why:
             self._later[message.number] = now + QUARTER
-            self.system.store.alarms.raise_("settlement", f"{incoming.kind} {incoming.id} waits: {why}", now)
+            self.system.store.alarms.raise_("settlement", f"{message.kind} {message.message_id} waits: {why}", now)
         except Exception as why:
-            log.exception("%s %s failed", incoming.kind, incoming.id)
-            text = f"{incoming.kind} {incoming.id} of {incoming.peer} failed: {type(why).__name__}: {why}"
+            log.exception("%s %s failed", message.kind, message.message_id)
+            text = f"{message.kind} {message.message_id} of {message.peer} failed: {type(why).__name__}: {why}"
             self.system.store.alarms.raise_("uftp", text, now, "critical")
-            self._refuse(message, incoming, ["Internal error of the recipient"], now)
+            if incoming is None:
+                self.system.store.uftp.conclude(message.number, [INTERNAL], self.wall())
+            else:
+                self._refuse(message, incoming, [INTERNAL], now)
 
     def _judge(self, message: Message, incoming: Incoming, now: datetime) -> None:
         faults = [*([DUPLICATE] if message.reason == DUPLICATE else []), *incoming.faults]

@@ -38,7 +38,7 @@ from vpp.service.uftp_config import OfferTerms, UftpConfig
 
 REBOUND = timedelta(hours=2)
 REL_GAP, ROUNDS = 0.005, 8
-CENT, MOVED_MW = Decimal("0.01"), 1e-3
+CENT, MOVED_MW, MOST_MW = Decimal("0.01"), 1e-3, 1e4
 LIVE = (TradeStatus.OPEN, TradeStatus.ACCEPTED)
 
 
@@ -68,7 +68,7 @@ def answerable(request: FlexRequest, level_mw: Array, now: datetime) -> Answerab
     sign = np.where(soon, 0.0, request.direction)
     far = np.where(sign > 0.0, request.high_mw, -request.low_mw)
     near = np.where(sign > 0.0, request.low_mw, -request.high_mw)
-    most, least = (np.where(sign != 0.0, np.maximum(v, 0.0), 0.0) for v in (far, near))
+    most, least = (np.where(sign != 0.0, np.clip(v, 0.0, MOST_MW), 0.0) for v in (far, near))
     return Answerable(level_mw, sign, most, least)
 
 
