@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatch.block import EndValue
 from dispatch.problem import cost_terms
 from dispatch.solvers.highs_door import Living
 from tests.service.conftest import Make
@@ -21,7 +22,7 @@ from vpp.domain.schedule import Schedule
 from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid, rfc3339
 from vpp.service.assemble import problem_of
 from vpp.service.knowledge import gather
-from vpp.service.orders import GAP, calls_over, event_grid, orders_of, shortfalls, with_measured_gap
+from vpp.service.orders import GAP, calls_over, event_grid, kept_for_orders, orders_of, shortfalls, with_measured_gap
 from vpp.service.situation import Call
 from vpp.service.system import System
 
@@ -206,3 +207,26 @@ def test_a_plan_that_lacks_a_part_of_an_order_is_named_by_its_worst_step() -> No
         f"{name}:up lacks 0.250 of 0.400 MW at {rfc3339(START + QUARTER)}",
         f"{name}:down lacks 0.200 of 1.000 MW at {rfc3339(START + 2 * QUARTER)}",
     ]
+
+
+def test_batteries_keep_what_later_orders_need(system: System) -> None:
+    """A plan of an hour; the minutes end a quarter after its start, an order begins half an hour after it."""
+    grid, quarters = TimeGrid.local_day(START.date(), "Europe/Berlin"), TimeGrid.uniform(START, QUARTER, 4)
+    names = ("battery-plastics", "cooling", "mill-1")
+    plan = Schedule(names, quarters, np.zeros((3, 4)), np.zeros((3, 4)))
+    values = {name: EndValue(np.array([0.4, 1e6]), np.array([72.0, 68.0])) for name in names}
+    values["battery-glass"] = values["cooling"]
+
+    def kept(mw: float, end: datetime, assets: tuple[str, ...] = names) -> dict[str, list[float]]:
+        asked = np.where(np.arange(grid.n) == grid.index_of(START) + 2, mw, np.nan)
+        bare = np.full(grid.n, -2.0)
+        order = FlexOrder("a", "dso", "o", "p", "feeder-9", assets, grid, bare, bare, asked, Decimal("1.00"), "EUR",
+                          Decimal("796.00"), "a", START)  # fmt: skip
+        found = kept_for_orders(values, [order], system.portfolio, plan, end)
+        assert all(v.width_mwh.tolist() == [0.4, 1e6] for v in found.values())
+        return {name: v.value.tolist() for name, v in found.items() if v.value.tolist() != [72.0, 68.0]}
+
+    assert kept(1.0, START + QUARTER) == {"battery-plastics": [400.0, 68.0]}, "half of 796 and 1 for a quarter of a MWh"
+    assert kept(-1.0, START + QUARTER) == {"battery-plastics": [72.0, -400.0]}
+    assert kept(1.0, START + 3 * QUARTER) == {}, "the order has begun"
+    assert kept(1.0, START + QUARTER, ("mill-1",)) == {}, "another group's"

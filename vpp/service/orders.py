@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 
 from adapters.store import Store
+from dispatch.block import EndValue
 from dispatch.flexibility import WORTH_PER_MWH
 from vpp.domain.flex_trade import FlexOrder, at, owed_mw
 from vpp.domain.market import Acceptance, Event, EventStatus, FlexibilityOffer
@@ -28,6 +29,7 @@ OPEN = (EventStatus.ORDERED, EventStatus.ACTIVE)
 DIRECTIONS: tuple[tuple[Literal["up", "down"], float], ...] = (("up", 1.0), ("down", -1.0))
 GAP = RESERVED_SITE
 LACKING_MW = 1e-3
+BATTERY, KEPT_SHARE = "battery", 0.5
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,28 @@ def flexibility_calls(orders: Sequence[FlexOrder], grid: TimeGrid, now: datetime
             if filled.any():
                 name = f"uftp:{point}:{day.start:%Y%m%d}:{direction}"
                 yield Call(name, members[-1].assets, baseline, owed, max(missed, WORTH_PER_MWH), direction)
+
+
+def kept_for_orders(
+    values: Mapping[str, EndValue], orders: Sequence[FlexOrder], portfolio: Portfolio, upper: Schedule, end: datetime
+) -> dict[str, EndValue]:
+    """What is left in batteries at `end`, valued such that later orders find it where the schedule above has it.
+
+    A short stage sees energy and position, not what is ordered beyond its end: up to the planned content a MWh is then
+    worth `KEPT_SHARE` of an order missed, more than energy costs and less than what is ordered now; for an order of
+    less injection the room above the planned content is.
+    """
+    found, later = dict(values), np.array([t >= end for t in upper.grid.starts])
+    for call in flexibility_calls(orders, upper.grid, end):
+        worth = KEPT_SHARE * call.missed_eur_per_mwh
+        for asset in call.assets if (call.ordered_mw[later] > 0.0).any() else ():
+            value = found.get(asset)
+            if portfolio.asset(asset).kind != BATTERY or value is None or len(value.value) != 2:
+                continue
+            below, above = value.value
+            changed = [max(below, worth), above] if call.direction == "up" else [below, min(above, -worth)]
+            found[asset] = EndValue(value.width_mwh, np.array(changed))
+    return found
 
 
 def shortfalls(orders: Sequence[FlexOrder], plan: Schedule, now: datetime) -> Iterator[str]:
