@@ -3,7 +3,9 @@
 The expected case is judged by the reference engine at the taps the batch found, on all steps or on
 `reference_steps` (the batch engine judges the rest); contingencies by the batch engine. Scenarios are
 counted, not judged: their share without violation is reported. Each batch of scenarios begins with the
-expected case, so that every scenario starts from the taps that the plan leads to.
+expected case, so that every scenario starts from the taps that the plan leads to. Outages and switching
+of a network that knows its own contingencies are listed; of those that the network's owner made binding
+each broken one is a violation.
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from dispatch.exposure import Exposure, Scenarios, bus_injection, scenario_injection
-from vpp.domain.network import Certificate, Flow, Network, Violation
+from dispatch.exposure import Exposure, Scenarios, bus_injection, reliefs, scenario_injection
+from vpp.domain.network import Certificate, FaultCheck, FaultNetwork, Flow, Network, Violation
 from vpp.domain.time import Array, TimeGrid
 
 SCENARIO_CHUNK = 50
@@ -40,7 +42,9 @@ def certify(
     with ThreadPoolExecutor(1) as beside:
         expected = beside.submit(_expected, network, flow, reference_steps)
         share, worst_scenario, count = _scenarios(network, power_mw, exposure, scenarios, grid)
+        faults = _after_faults(network, flow, exposure, power_mw)
         found = [*expected.result(), *_contingencies(network, flow, exposure.names)]
+    found += [v for f in faults if f.binding for c in (*f.broken, *f.lasting) for v in c.violations]
     return Certificate(
         verdict="violated" if found else "clean",
         engine=_engine(network),
@@ -50,7 +54,15 @@ def certify(
         contingencies={c.name: sum(v.case == c.name for v in found) for c in exposure.cases},
         violations=tuple(found),
         worst_scenario=worst_scenario,
+        checked=(*exposure.names, *(check.name for check in faults), *([f"{count} scenarios"] if count else [])),
+        after_faults=faults,
     )
+
+
+def _after_faults(network: Network, flow: Flow, exposure: Exposure, power_mw: Array) -> tuple[FaultCheck, ...]:
+    if not isinstance(network, FaultNetwork):
+        return ()
+    return network.after_faults(flow.case(0), reliefs(exposure, power_mw))
 
 
 def _engine(network: Network) -> str:

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from vpp.domain.network import Cut
+from vpp.domain.network import Cut, Relief
 from vpp.domain.time import Array
 
 
@@ -69,7 +69,8 @@ class Errors:
 class Exposure:
     """`incidence` (N,B) holds a one at each asset's bus, tan_phi (N,), background (T,B) in MW and Mvar.
 
-    `errors` are None where nothing is known of them.
+    `errors` are None where nothing is known of them. `may_cut` (N,) are the assets that can stop within
+    minutes after a fault, None for none.
     """
 
     incidence: sp.csr_array
@@ -78,6 +79,7 @@ class Exposure:
     q_background_mvar: Array
     cases: tuple[Case, ...] = ()
     errors: Errors | None = None
+    may_cut: NDArray[np.bool_] | None = None
 
     @cached_property
     def all_cases(self) -> tuple[Case, ...]:
@@ -97,6 +99,20 @@ def bus_injection(exposure: Exposure, power_mw: Array) -> tuple[Array, Array]:
         exposure.p_background_mw + _at_buses(exposure, assets),
         exposure.q_background_mvar + _at_buses(exposure, assets * exposure.tan_phi[:, None]),
     )
+
+
+def reliefs(exposure: Exposure, power_mw: Array) -> tuple[Relief, ...]:
+    """What we can do after a fault under a plan (N,T): stop what consumes, or stop what feeds."""
+    if exposure.may_cut is None or not exposure.may_cut.any():
+        return ()
+    cuts = {"load cut": power_mw < 0.0, "generation cut": power_mw > 0.0}
+    found = []
+    for name, stopped in cuts.items():
+        assets = np.where(exposure.may_cut[:, None] & stopped, 0.0, power_mw)[None]
+        p = exposure.p_background_mw + _at_buses(exposure, assets)[0]
+        q = exposure.q_background_mvar + _at_buses(exposure, assets * exposure.tan_phi[:, None])[0]
+        found.append(Relief(name, p, q))
+    return tuple(found)
 
 
 def scenario_injection(exposure: Exposure, power_mw: Array, scenarios: Scenarios) -> tuple[Array, Array]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -60,13 +60,17 @@ class UnitPosition:
 
 @dataclass(frozen=True)
 class Call:
-    """A demand-response order on `assets`: at least `baseline_mw` + `ordered_mw`; a MWh missed costs `missed`."""
+    """An order on `assets`: at least `baseline_mw` + `ordered_mw`, or, `down`, at most `baseline_mw` - `ordered_mw`.
+
+    A MWh missed costs `missed`.
+    """
 
     id: str
     assets: tuple[str, ...]
     baseline_mw: Array
     ordered_mw: Array
     missed_eur_per_mwh: float
+    direction: Literal["up", "down"] = "up"
 
 
 @dataclass(frozen=True)

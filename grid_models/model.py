@@ -18,17 +18,19 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from grid_models import cache
+from grid_models.after_faults import Grid, checks
 from grid_models.background import Background
 from grid_models.batch import Engine, node_injection, unique_rows
 from grid_models.compile import BUS_BUS, BUS_LINE, State, Switching, compile_state, switched, switching_of
 from grid_models.cuts import cut_rows
 from grid_models.limits import find_violations, named_cuts, wanted_cuts
-from grid_models.spec import NetworkSpec
+from grid_models.ranking import Stretch, reswitched, single_outages
+from grid_models.spec import ContingencyKind, NetworkSpec
 from grid_models.tables import Complex, Ints, NetTables
 from grid_models.taps import Solved, follow, settle, solve_at
 from grid_models.verdict import Question, VerdictProcess
 from vpp.domain.forecast import Series
-from vpp.domain.network import Asked, Cut, Flow, Violation
+from vpp.domain.network import Asked, Contingency, Cut, FaultCheck, Flow, Relief, Violation
 from vpp.domain.portfolio import Outage
 from vpp.domain.time import Array, TimeGrid
 
@@ -43,14 +45,17 @@ class AcNetwork:
     """Who gives the verdict of a certificate."""
 
     def __init__(
-        self, tables: NetTables, outages: Sequence[Outage], reference: Callable[[], Reference]
-    ) -> None:
+        self, tables: NetTables, outages: Sequence[Outage], reference: Callable[[], Reference],
+        contingencies: Sequence[ContingencyKind] = (),
+    ) -> None:  # fmt: skip
         """`reference` makes the verdict's engine, in a process of its own; it must be picklable.
 
+        `contingencies` are those that a plan must survive to be certified clean.
         Raises UnknownElement for an outage of a line or switch that does not exist.
         """
         self._tables = tables
         self._outages = tuple(outages)
+        self._contingencies = tuple(contingencies)
         self._first_taps = tables.trafos.tap_pos
         self._reference = VerdictProcess(reference)
         self._states: dict[Switching, State] = {}
@@ -184,6 +189,45 @@ class AcNetwork:
             found += find_violations(self._state(switching), flow, names, first, last)
         return found
 
+    def n_minus_one(
+        self, flow: Flow, outages: Sequence[str] | None = None, case: int = 0, loading_pct: Array | None = None
+    ) -> list[Contingency]:
+        """Lines and transformers out alone at every step of one case of `flow`, worst first.
+
+        `outages` names them; without it all that carry current. Taps stay where the flow has them,
+        `loading_pct` (E,) are the limits after the fault, without it the emergency ratings. Raises UnknownElement.
+        """
+        return single_outages(self._tables, self._stretches(flow, case), outages, loading_pct)
+
+    def reswitched(
+        self, flow: Flow, outages: Sequence[str] | None = None, case: int = 0, loading_pct: Array | None = None
+    ) -> list[Contingency]:
+        """Of those outages the ones that cut buses off, each with the open point closed that helps best.
+
+        Taps follow their voltages then. Raises UnknownElement.
+        """
+        return reswitched(self._tables, self._stretches(flow, case), outages, loading_pct)
+
+    def after_faults(self, flow: Flow, reliefs: Sequence[Relief] = ()) -> tuple[FaultCheck, ...]:
+        """Contingencies of case 0 of `flow`: those always looked at, and those that bind.
+
+        `reliefs` can be done while an emergency rating lasts, one of them at a time.
+        """
+        start, end = flow.grid.start, flow.grid.edges[-1]
+        near = [o for o in self._outages if o.start < end and start < o.end]
+        planned = [(f"outage {o.id}", switching_of(o.lines_out, o.switches)) for o in near]
+        if near:
+            planned.append(("normal switching", switching_of((), {})))
+        grid = Grid(self._tables, self._stretches(flow, 0), [(n, s, self._state(s)) for n, s in planned], reliefs)
+        return checks(grid, self._contingencies)
+
+    def _stretches(self, flow: Flow, case: int) -> list[Stretch]:
+        return [
+            Stretch(switching, self._state(switching), partial(self._engine, switching), first,
+                    flow.p_mw[case, first:last], flow.q_mvar[case, first:last], flow.taps[case, first:last])
+            for switching, first, last in self._runs(flow.grid)
+        ]  # fmt: skip
+
     def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5, asked: Asked | None = None) -> list[Cut]:
         """Linear cuts for what uses more than `near_pct` of its limit, at most `per_step` a case and step.
 
@@ -295,4 +339,5 @@ def load_grid(spec: NetworkSpec, outages: Sequence[Outage], cache_dir: Path) -> 
     """
     folder = cache.ensure(spec, cache_dir)
     tables, background, series, q_values = cache.read(folder)
-    return GridModel(AcNetwork(tables, outages, partial(cache.reference, folder)), background, series, q_values)
+    network = AcNetwork(tables, outages, partial(cache.reference, folder), spec.contingencies)
+    return GridModel(network, background, series, q_values)

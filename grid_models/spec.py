@@ -6,6 +6,8 @@ from typing import Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+ContingencyKind = Literal["one_transformer_out", "planned_switching", "n_minus_one", "reswitching"]
+
 
 class EmergencyRating(BaseModel):
     """What lines and transformers may carry after an outage, in % of their rating, and for how long.
@@ -33,7 +35,8 @@ class NetworkSpec(BaseModel):
     them; without any set-point it is refused. `tap_delay_minutes` is how long a voltage lies outside
     before a tap moves. `own_generation` are the static generators (indices) left out of the background
     because they are assets of ours; `drop_storage` leaves storages out, otherwise a network that has any
-    is refused.
+    is refused. `contingencies` are those that a plan must survive to be certified clean; one transformer
+    out and planned switching states are looked at and listed in any case.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -49,6 +52,7 @@ class NetworkSpec(BaseModel):
     emergency: EmergencyRating = EmergencyRating()
     own_generation: list[int] = Field(default_factory=list)
     drop_storage: bool = False
+    contingencies: tuple[ContingencyKind, ...] = ()
 
     @model_validator(mode="after")
     def _one_source(self) -> Self:

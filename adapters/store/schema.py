@@ -23,7 +23,7 @@ from sqlalchemy import (
 
 from adapters.store.types import Money, UtcTime
 
-HEAD = "0003"
+HEAD = "0004"
 
 metadata = MetaData(
     naming_convention={
@@ -326,4 +326,38 @@ forecast_scores = Table(
     Column("series", String(120), primary_key=True),
     Column("day", UtcTime, primary_key=True, index=True),
     Column("body", Text, nullable=False),
+)  # fmt: skip
+
+uftp_messages = Table(
+    "uftp_messages", metadata,
+    Column("number", Integer, primary_key=True),
+    Column("incoming", Boolean, nullable=False),
+    Column("peer", String(255), nullable=False),
+    Column("message_id", String(80), nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("kind", String(60), nullable=False),
+    Column("conversation_id", String(80), nullable=False),
+    Column("answer_to", Integer),
+    Column("at", UtcTime, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("status", String(20), nullable=False, index=True),
+    Column("reason", Text, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("due_at", UtcTime),
+    Column("done_at", UtcTime),
+    UniqueConstraint("incoming", "peer", "message_id", "digest"),
+)  # fmt: skip
+
+flex_trades = Table(
+    "flex_trades", metadata,
+    Column("id", String(80), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("congestion_point", String(80), nullable=False),
+    Column("peer", String(255), nullable=False),
+    Column("start", UtcTime, nullable=False),
+    Column("end", UtcTime, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("body", Text, nullable=False),
+    Index(None, "kind", "start"),
 )  # fmt: skip

@@ -15,6 +15,7 @@ from adapters.store.meters import Meters
 from adapters.store.models import Models
 from adapters.store.records import Alarms, Jobs, Settings
 from adapters.store.runs import Runs
+from adapters.store.uftp import UftpRecord
 
 
 class Store:
@@ -34,6 +35,7 @@ class Store:
         self.settings = Settings(database)
         self.jobs = Jobs(database)
         self.alarms = Alarms(database)
+        self.uftp = UftpRecord(database)
 
     def close(self) -> None:
         """Return every connection."""

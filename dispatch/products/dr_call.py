@@ -4,7 +4,8 @@
     delivered[t] <= ordered[t],      cost = h[t] (penalty under[t] - revenue delivered[t])
 
 Injection is positive, so less consumption is delivery. Going below the baseline takes payment back at
-the same rate: a delivery clipped at zero would not be convex.
+the same rate: a delivery clipped at zero would not be convex. An order for less injection is the same
+with the signs of injection and baseline turned.
 """
 
 from __future__ import annotations
@@ -36,8 +37,11 @@ def dr_call(
     penalty_eur_per_mwh: float,
     revenue_eur_per_mwh: float = 0.0,
     name: str = "dr_call",
+    sign: float = 1.0,
 ) -> Block:
     """The order over the steps `active` (T,) against the group's baseline (T,), both MW of injection.
+
+    `sign` -1 orders less injection than the baseline.
 
     Raises ValueError where penalty plus revenue is not positive: under-delivery would then pay.
     """
@@ -50,8 +54,8 @@ def dr_call(
         Columns("under_mw", shape, cost=penalty_eur_per_mwh * hours, term="penalties"),
         Columns("delivered_mw", shape, lower=-INF, upper=ordered, cost=-revenue_eur_per_mwh * hours, term="energy"),
     )
-    group = group_rows(asset_ids, group_assets, grid.n)[steps]
-    baseline = np.asarray(baseline_mw, dtype=float)[steps]
+    group = group_rows(asset_ids, group_assets, grid.n)[steps] * sign
+    baseline = np.asarray(baseline_mw, dtype=float)[steps] * sign
     none = sp.csr_array((len(steps), len(steps)))
     rows = (
         Rows("baseline", baseline, INF, sp.csr_array(sp.hstack([none, -one], format="csr")), sp.csr_array(group)),
@@ -67,8 +71,9 @@ def blocks(trade: Trade) -> list[Block]:
     return [
         dr_call(
             c.assets, trade.asset_ids, trade.grid, everywhere,
-            np.where(c.ordered_mw > 0.0, c.baseline_mw, -BELOW_ANYTHING_MW), c.ordered_mw, c.missed_eur_per_mwh,
-            name=f"call {c.id}",
+            np.where(c.ordered_mw > 0.0, c.baseline_mw, -sign * BELOW_ANYTHING_MW), c.ordered_mw, c.missed_eur_per_mwh,
+            name=f"call {c.id}", sign=sign,
         )
         for c in trade.calls
+        for sign in (1.0 if c.direction == "up" else -1.0,)
     ]  # fmt: skip

@@ -9,12 +9,19 @@ import numpy as np
 from hypothesis import strategies as st
 
 from vpp.domain.command import Setpoint, Telemetry
-from vpp.domain.network import Certificate, Violation
+from vpp.domain.network import Certificate, Contingency, FaultCheck, Loading, Violation, Voltage
 from vpp.domain.schedule import DispatchRun, Schedule, Solution
 from vpp.domain.time import MINUTE, Array, TimeGrid
 
 NOW = datetime(2016, 7, 12, 10, 0, tzinfo=UTC)
 WORST = Violation("line 84", 3, 101.5, 100.0, "%")
+LOST = Contingency(
+    "trafo 0", None, 1.5, (1, 3), 0, Loading("line 84", 3, 130.0, 120.0), Voltage("bus 7", 1, 0.94, 0.95, 0.01)
+)
+FAULTS = (
+    FaultCheck("one_transformer_out", True, 2, (LOST,), "trafo 1: nothing else feeds what it feeds"),
+    FaultCheck("reswitching", False, 9, (), "", {"line 3": "load cut"}, (LOST,)),
+)
 
 
 def schedule(asset_ids: tuple[str, ...] = ("a", "b"), steps: int = 4, seed: int = 0) -> Schedule:
@@ -37,7 +44,9 @@ def run(run_id: str = "r1", **changes: Any) -> DispatchRun:
     values: dict[str, Any] = {
         "id": run_id, "stage": "real_time", "purpose": "dispatch", "cycle_start": NOW, "issued_at": NOW,
         "level": "optimal", "reason": "", "solution": Solution(plan, 12.5, 12.25, "optimal", {"energy": 12.5}),
-        "schedule": plan, "certificate": Certificate("clean", "pandapower", 200, 0.97, WORST, {"default": 0}, ()),
+        "schedule": plan, "certificate": Certificate(
+            "clean", "pandapower", 200, 0.97, WORST, {"default": 0}, (), None, ("expected", "default"), FAULTS
+        ),
         "inputs_digest": "d", "wall_s": {"total": 0.1},
     }  # fmt: skip
     return DispatchRun(**{**values, **changes})

@@ -179,6 +179,18 @@ def test_delivery_earns_up_to_the_order_and_no_further() -> None:
         call(1.0, penalty=-1.0)
 
 
+def test_a_call_for_less_injection_is_the_same_turned_round() -> None:
+    """A generator that earns 100 at its 2 MW gives up what is called where that pays, and pays for what it cannot."""
+    ids, active = ("g",), np.array([False, True, True, False])
+    cases = (0.5, 400.0, [2.0, 1.5, 1.5, 2.0]), (0.5, 50.0, [2.0] * 4), (3.0, 400.0, [2.0, 0.0, 0.0, 2.0])
+    for ordered, penalty, expected in cases:
+        event = dr_call(ids, ids, ON, active, np.full(4, 2.0), np.full(4, ordered), penalty, sign=-1.0)
+        problem, raw = solved([generator("g", ON, 2.0, -100.0), event], ids)
+        np.testing.assert_allclose(raw.x[:4], expected, atol=1e-7)
+        missed = sum(max(0.0, ordered - (2.0 - p)) for p in expected[1:3])
+        assert cost_terms(problem, raw.x)["penalties"] == pytest.approx(missed * penalty / 4)
+
+
 def test_a_call_outside_its_steps_binds_nothing() -> None:
     problem, _ = call(1.0, penalty=400.0)
     assert len(columns_of(problem, "dr_call", "under_mw")) == 2

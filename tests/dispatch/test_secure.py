@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
 import numpy as np
 import pytest
 
 from dispatch.certify import certify
-from dispatch.exposure import Case, Exposure, Scenarios, bus_injection, scenario_injection
+from dispatch.exposure import Case, Exposure, Scenarios, bus_injection, reliefs, scenario_injection
 from dispatch.problem import Problem, assemble
 from dispatch.products.energy import bid_energy
 from dispatch.secure import MARGIN_LOADING_PCT, cut_rows, secure_plan, solve_secure
 from tests.dispatch.tiny import ThreeBusNet, exposure, generator, grid, idle, load, mill, with_cases
 from vpp.domain.errors import NotSolved
+from vpp.domain.network import Contingency, FaultCheck, Flow, Loading, Relief, Voltage
 
 ON = grid(4)
 PRICE = np.array([10.0, 20.0, 30.0, 40.0])
@@ -146,6 +150,43 @@ def test_certificate_refuses_a_plan_that_is_clean_only_on_the_expected_case() ->
     assert {v.case for v in refused.violations} == {"all at once"}
     assert refused.worst is not None
     assert refused.worst.value == pytest.approx(180.0)
+
+
+@dataclass(frozen=True)
+class Faulty(ThreeBusNet):
+    """A net that knows one contingency, which overloads line 0 at step 2."""
+
+    binding: bool = False
+
+    def after_faults(self, flow: Flow, reliefs: Sequence[Relief] = ()) -> tuple[FaultCheck, ...]:
+        assert flow.p_mw.shape[0] == 1
+        broken = Contingency(
+            "line 1", None, 0.0, (2,), 0, Loading("line 0", 2, 130.0, 120.0), Voltage("bus 1", 0, 1.0, 1.1, -0.1)
+        )
+        return (FaultCheck("n_minus_one", self.binding, 2, (broken,)),)
+
+
+@pytest.mark.parametrize("binding", [False, True])
+def test_contingencies_of_the_network_are_listed_and_judge_only_where_they_bind(binding: bool) -> None:
+    _, where = two_mills()
+    power = np.array([[-0.9, 0.0, -0.9, 0.0], [0.0, -0.9, 0.0, -0.9]])
+    found = certify(power, Faulty(rating_mw=(2.0, 1.0), binding=binding), where, None, ON)
+    assert found.checked == ("expected", "n_minus_one")
+    assert [c.outage for f in found.after_faults for c in f.broken] == ["line 1"]
+    assert found.verdict == ("violated" if binding else "clean")
+    named = {(v.element, v.step, v.value, v.case) for v in found.violations}
+    assert named == ({("line 0", 2, 130.0, "line 1")} if binding else set())
+    assert certify(power, NET, where, None, ON).after_faults == ()
+
+
+def test_reliefs_stop_what_may_be_cut_on_one_side_and_nothing_else() -> None:
+    where = replace(exposure([1, 2, 2], QUIET), may_cut=np.array([True, True, False]))
+    power = np.array([[2.0] * 4, [-1.0] * 4, [-0.5] * 4])
+    load, generation = reliefs(where, power)
+    np.testing.assert_allclose(load.p_mw[0], [0.0, 2.0, -0.5])
+    np.testing.assert_allclose(generation.p_mw[0], [0.0, 0.0, -1.5])
+    assert (load.name, generation.name) == ("load cut", "generation cut")
+    assert reliefs(exposure([1, 2, 2], QUIET), power) == ()
 
 
 def test_certificate_counts_scenarios_and_does_not_judge_them() -> None:

@@ -109,3 +109,16 @@ def test_whatever_is_claimed_can_be_met_at_once(wanted: list[tuple[str, float, b
     for asset in EVERYONE:
         least, most = ledger.bounds_mw((asset,))
         assert (least <= most + 1e-2).all()
+
+
+def test_an_order_may_be_exceeded_in_its_direction_and_not_fall_short() -> None:
+    """From -3 to 4 MW, with 1 MW held up and 0.5 MW held down; above -9 MW there is more than is asked for."""
+    held = book().with_claim(reserve("battery", 1.0)).with_claim(reserve("mill", 0.5, "down", "down"))
+    held.require_reach(order(EVERYONE, -9.0, 2.0))
+    held.require_reach(order(EVERYONE, 9.0, -2.0))
+    held.require_reach(order(EVERYONE, 2.0, 1.0))
+    with pytest.raises(SoldTwice, match=r"dr: 1\.500 MW of dr .* the limit is 1\.000 MW beside afrr battery"):
+        held.require_reach(order(EVERYONE, 2.0, 1.5))
+    with pytest.raises(SoldTwice, match=r"the limit is -0\.500 MW"):
+        held.require_reach(order(EVERYONE, -2.0, -1.0))
+    held.require_reach(Claim("none", "dr", EVERYONE, np.full(4, np.nan), from_mw=mw(99.0)))

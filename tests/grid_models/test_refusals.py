@@ -22,7 +22,7 @@ from vpp.domain.errors import UnknownElement
 SPEC = NetworkSpec(file="net.json", tap_changer="ratio")
 
 
-def put(table: str, column: str, value: Any) -> Callable[[Any], None]:
+def put(table: str, column: str, value: Any) -> Callable[[Any], object]:
     def mutate(net: Any) -> None:
         net[table][column] = net[table].get(column, pd.Series(index=net[table].index, dtype=object)).astype(object)
         net[table].at[net[table].index[0], column] = value
@@ -30,7 +30,7 @@ def put(table: str, column: str, value: Any) -> Callable[[Any], None]:
     return mutate
 
 
-FAULTS: list[tuple[str, Callable[[Any], None]]] = [
+FAULTS: list[tuple[str, Callable[[Any], object]]] = [
     ("trafo3w 0", lambda net: net.trafo3w.__setitem__("hv_bus", [0])),
     ("xward 0", lambda net: pp.create_xward(net, 2, 1.0, 0.0, 0.0, 0.0, 0.1, 0.1, 1.0)),
     ("impedance 0: no impedance", lambda net: pp.create_impedance(net, 2, 3, 0.0, 0.0, 10.0)),
@@ -69,7 +69,7 @@ FAULTS: list[tuple[str, Callable[[Any], None]]] = [
 
 
 @pytest.mark.parametrize(("name", "mutate"), FAULTS, ids=[f[0] for f in FAULTS])
-def test_what_nobody_models_is_named(name: str, mutate: Callable[[Any], None]) -> None:
+def test_what_nobody_models_is_named(name: str, mutate: Callable[[Any], object]) -> None:
     net = small_net()
     refuse_unmodelled(net, SPEC)
     mutate(net)

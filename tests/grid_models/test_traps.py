@@ -17,15 +17,15 @@ from grid_models.batch import Engine, node_injection
 from grid_models.compile import State, compile_state, switching_of
 from grid_models.model import AcNetwork
 from grid_models.spec import NetworkSpec
+from grid_models.tables import Complex
 from tests.grid_models.conftest import CACHE, quarters
 from tests.grid_models.meshed_net import meshed_net
 from tests.grid_models.small_net import small_net
 from tests.grid_models.test_agreement import PUBLISHED, imported
 from vpp.domain.errors import UnknownElement
-from vpp.domain.time import Array
 
 
-def solved(net: Any, folder: Path) -> tuple[State, Engine, Array]:
+def solved(net: Any, folder: Path) -> tuple[State, Engine, Complex]:
     """A net's own injections through the importer: state, engine and node voltages (1,n)."""
     folder.mkdir(exist_ok=True)
     _, tables, p, q = imported(net, folder)

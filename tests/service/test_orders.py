@@ -12,14 +12,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dispatch.block import EndValue
 from dispatch.problem import cost_terms
 from dispatch.solvers.highs_door import Living
 from tests.service.conftest import Make
+from vpp.domain.flex_trade import FlexOrder, TradeStatus
 from vpp.domain.market import Acceptance, Event, EventStatus, FlexibilityOffer
-from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid
+from vpp.domain.schedule import Schedule
+from vpp.domain.time import MINUTE, QUARTER, Array, TimeGrid, rfc3339
 from vpp.service.assemble import problem_of
 from vpp.service.knowledge import gather
-from vpp.service.orders import GAP, calls_over, event_grid, orders_of, with_measured_gap
+from vpp.service.orders import GAP, calls_over, event_grid, kept_for_orders, orders_of, shortfalls, with_measured_gap
 from vpp.service.situation import Call
 from vpp.service.system import System
 
@@ -155,3 +158,75 @@ def test_what_is_missed_costs_price_and_penalty(make: Make) -> None:
     problem = problem_of(replace(s, calls=(call,)))
     paid = cost_terms(problem, Living(problem).solve_lp(20.0).x)["penalties"]
     assert 420.0 * 5.0 * 1.5 <= paid <= 420.0 * 6.2 * 1.5
+
+
+def test_flexibility_orders_of_a_point_are_one_call_a_direction(system: System) -> None:
+    """0.4 MW more in four quarters, 1 MW less in the last of them and the next: together +0.4, -0.6 and -1."""
+    grid = TimeGrid.local_day(START.date(), "Europe/Berlin")
+    first, k = grid.index_of(START), np.arange(grid.n)
+    bare = -2.0 - 0.01 * k
+    up = np.where((k >= first) & (k < first + 4), 0.4, np.nan)
+    down = np.where((k >= first + 3) & (k < first + 5), -1.0, np.nan)
+    orders = [
+        FlexOrder(name, "dso", "o", "p", "feeder-9", ("cooling", "mill-1"), grid, bare, bare, mw, Decimal(price), "EUR",
+                  Decimal("180.00"), name, START)
+        for name, mw, price in (("a", up, "40.00"), ("b", down, "600.00"))
+    ]  # fmt: skip
+    system.store.uftp.put(START, [], [(o, TradeStatus.ACCEPTED) for o in orders])
+    quarters = TimeGrid.uniform(START - QUARTER, QUARTER, 8)
+    more, less = calls_over(system.store, system.portfolio, quarters, START)
+    assert (more.direction, less.direction) == ("up", "down")
+    assert more.ordered_mw == pytest.approx([0, 0.4, 0.4, 0.4, 0, 0, 0, 0])
+    assert less.ordered_mw == pytest.approx([0, 0, 0, 0, 0.6, 1.0, 0, 0])
+    assert more.baseline_mw[1:4] == pytest.approx(bare[first : first + 3])
+    assert less.baseline_mw[4:6] == pytest.approx(bare[first + 3 : first + 5])
+    assert more.missed_eur_per_mwh == pytest.approx(180.0 + 600.0 / 0.5), "the dearest order sets the price"
+    hours = TimeGrid.uniform(START, timedelta(hours=1), 2)
+    assert calls_over(system.store, system.portfolio, hours, START) == (), "no hour is filled by what is ordered"
+    minutes = TimeGrid.uniform(START + 3 * QUARTER - MINUTE, MINUTE, 15)
+    by_minute = {c.direction: c.ordered_mw for c in calls_over(system.store, system.portfolio, minutes, minutes.start)}
+    assert by_minute["up"] == pytest.approx([0.4] + [0.0] * 14)
+    assert by_minute["down"] == pytest.approx([0.0] + [0.6] * 14)
+    assert calls_over(system.store, system.portfolio, TimeGrid.uniform(grid.end, QUARTER, 4), grid.end) == ()
+
+
+def test_a_plan_that_lacks_a_part_of_an_order_is_named_by_its_worst_step() -> None:
+    grid, quarters = TimeGrid.local_day(START.date(), "Europe/Berlin"), TimeGrid.uniform(START, QUARTER, 4)
+    first, k, bare = grid.index_of(START), np.arange(grid.n), np.full(grid.n, -2.0)
+    mw = np.select([k == first, k == first + 1, k == first + 2], [0.4, 0.4, -1.0], np.nan)
+    order = FlexOrder("a", "dso", "o", "p", "feeder-9", ("mill-1",), grid, bare, bare, mw, Decimal("40.00"), "EUR",
+                      Decimal("180.00"), "a", START)  # fmt: skip
+
+    def lacks(*power: float) -> list[str]:
+        plan = Schedule(("mill-1", "mill-2"), quarters, np.array([power, [9.0] * 4]), np.zeros((2, 4)))
+        return list(shortfalls([order], plan, START))
+
+    name = f"uftp:feeder-9:{grid.start:%Y%m%d}"
+    assert lacks(-1.6, 0.0, -3.0, 5.0) == [], "kept, or more than kept"
+    assert lacks(-1.7, -1.85, -2.8, 0.0) == [
+        f"{name}:up lacks 0.250 of 0.400 MW at {rfc3339(START + QUARTER)}",
+        f"{name}:down lacks 0.200 of 1.000 MW at {rfc3339(START + 2 * QUARTER)}",
+    ]
+
+
+def test_batteries_keep_what_later_orders_need(system: System) -> None:
+    """A plan of an hour; the minutes end a quarter after its start, an order begins half an hour after it."""
+    grid, quarters = TimeGrid.local_day(START.date(), "Europe/Berlin"), TimeGrid.uniform(START, QUARTER, 4)
+    names = ("battery-plastics", "cooling", "mill-1")
+    plan = Schedule(names, quarters, np.zeros((3, 4)), np.zeros((3, 4)))
+    values = {name: EndValue(np.array([0.4, 1e6]), np.array([72.0, 68.0])) for name in names}
+    values["battery-glass"] = values["cooling"]
+
+    def kept(mw: float, end: datetime, assets: tuple[str, ...] = names) -> dict[str, list[float]]:
+        asked = np.where(np.arange(grid.n) == grid.index_of(START) + 2, mw, np.nan)
+        bare = np.full(grid.n, -2.0)
+        order = FlexOrder("a", "dso", "o", "p", "feeder-9", assets, grid, bare, bare, asked, Decimal("1.00"), "EUR",
+                          Decimal("796.00"), "a", START)  # fmt: skip
+        found = kept_for_orders(values, [order], system.portfolio, plan, end)
+        assert all(v.width_mwh.tolist() == [0.4, 1e6] for v in found.values())
+        return {name: v.value.tolist() for name, v in found.items() if v.value.tolist() != [72.0, 68.0]}
+
+    assert kept(1.0, START + QUARTER) == {"battery-plastics": [400.0, 68.0]}, "half of 796 and 1 for a quarter of a MWh"
+    assert kept(-1.0, START + QUARTER) == {"battery-plastics": [72.0, -400.0]}
+    assert kept(1.0, START + 3 * QUARTER) == {}, "the order has begun"
+    assert kept(1.0, START + QUARTER, ("mill-1",)) == {}, "another group's"

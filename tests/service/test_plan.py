@@ -12,15 +12,16 @@ from typing import Any
 import numpy as np
 import pytest
 
+from tests.adapters.examples import FAULTS
 from tests.service.conftest import DAY, DEMO, ISSUED, Make
 from vpp.domain.command import Priority, Proposal
 from vpp.domain.schedule import DispatchRun
-from vpp.domain.time import QUARTER, local_midnight
+from vpp.domain.time import QUARTER, TimeGrid, local_midnight
 from vpp.service import check_file as module
 from vpp.service.cascade import committing, run_stage
 from vpp.service.check_file import check_file
 from vpp.service.knowledge import gather
-from vpp.service.plan import check_plan, parse_plan, plan_report
+from vpp.service.plan import check_plan, fault_check_json, parse_plan, plan_report
 from vpp.service.settings import Settings
 from vpp.service.situation import Situation
 from vpp.service.system import System
@@ -58,6 +59,29 @@ def test_it_has_every_field_of_the_contract(report: Body) -> None:
     assert {"element", "step", "value", "limit"} <= report["certificate"]["worst"].keys()
     assert report["gap_abs"] == pytest.approx(abs(report["objective"] - report["bound"]))
     assert report["gap"] == pytest.approx(report["gap_abs"] / max(1.0, abs(report["objective"])))
+
+
+def test_the_certificate_lists_what_it_looked_at(report: Body) -> None:
+    """Both transformers of the demo's substation can stand in for each other, on the day and in its planned state."""
+    certificate = report["certificate"]
+    found = {f["name"]: f for f in certificate["after_faults"]}
+    assert set(found) == {"one_transformer_out", "planned_switching"}
+    named = {"expected", "one_transformer_out", "planned_switching", f"{certificate['scenarios']} scenarios"}
+    assert named | certificate["contingencies"].keys() == set(certificate["checked"])
+    assert found["one_transformer_out"]["checked"] > 0 and found["one_transformer_out"]["note"] == ""
+    assert not any(f["binding"] for f in found.values())
+
+
+def test_contingencies_are_told_with_their_worst_violations() -> None:
+    told = fault_check_json(FAULTS[0], TimeGrid.uniform(ISSUED, QUARTER, 4))
+    (broken,) = told["broken"]
+    assert (told["name"], told["binding"], told["checked"]) == ("one_transformer_out", True, 2)
+    assert (broken["outage"], broken["violated_steps"], broken["unsupplied_mw"]) == ("trafo 0", 2, 1.5)
+    assert [(v["element"], v["value"], v["limit"]) for v in broken["worst"]] == [
+        ("line 84", 130.0, 120.0), ("bus 7", 0.94, 0.95),
+    ]  # fmt: skip
+    again = fault_check_json(FAULTS[1], TimeGrid.uniform(ISSUED, QUARTER, 4))
+    assert again["relieved"] == {"line 3": "load cut"} and len(again["lasting"]) == 1
 
 
 def test_times_run_from_ten_oclock_of_the_day_before_to_the_end_of_the_day(report: Body) -> None:

@@ -67,12 +67,25 @@ class Ledger:
             left = np.fmin(left, high - level if claim.direction == "up" else level - low)
         return left
 
+    def least_mw(self, claim: Claim) -> Array:
+        """(T,) the least MW a set-point could have here, negative where it may go below its `from_mw`."""
+        return self.bounds_mw(claim.assets)[0] - self._level(claim)
+
+    def require_reach(self, claim: Claim) -> None:
+        """Raises SoldTwice where a set-point asks for more than is left in the direction of its `mw`.
+
+        Unlike an exact set-point it may be exceeded in that direction, so the other bound does not count.
+        """
+        most, least = self.left_mw(claim), self.least_mw(claim)
+        self._refuse(claim, np.where(claim.mw > 0.0, claim.mw - most, np.nan), most)
+        self._refuse(claim, np.where(claim.mw < 0.0, least - claim.mw, np.nan), least)
+
     def with_claim(self, claim: Claim) -> Ledger:
         """The ledger with one claim more. Raises SoldTwice where it exceeds what is left, naming who holds the rest."""
         left = self.left_mw(claim)
         self._refuse(claim, claim.mw - left, left)
         if claim.from_mw is not None:
-            least = self.bounds_mw(claim.assets)[0] - self._level(claim)
+            least = self.least_mw(claim)
             self._refuse(claim, least - claim.mw, least)
         return replace(self, claims=(*self.claims, claim))
 

@@ -8,8 +8,8 @@ than the tolerances.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, Protocol
+from dataclasses import dataclass, field
+from typing import Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -81,6 +81,97 @@ class Flow:
 
 
 @dataclass(frozen=True)
+class Loading:
+    """The highest use of a limit: `loading_pct` of the rating of `element` where `limit_pct` is allowed."""
+
+    element: str
+    step: int
+    loading_pct: float
+    limit_pct: float
+
+
+@dataclass(frozen=True)
+class Voltage:
+    """The voltage furthest past its band; `excess_pu` is the distance past `limit_pu`, negative inside."""
+
+    bus: str
+    step: int
+    vm_pu: float
+    limit_pu: float
+    excess_pu: float
+
+
+@dataclass(frozen=True)
+class Contingency:
+    """An outage over all steps, with the open point that was closed (`remedy`) where it was reswitched.
+
+    `unsupplied_mw` is the most consumption that is cut off in a step. `loading` and `voltage` are None where
+    no step has a solution; `steps` are those with an element or bus past its limit, `unsolved_steps` of them
+    without a solution.
+    """
+
+    outage: str
+    remedy: str | None
+    unsupplied_mw: float
+    steps: tuple[int, ...]
+    unsolved_steps: int
+    loading: Loading | None
+    voltage: Voltage | None
+
+    @property
+    def violated_steps(self) -> int:
+        """How many steps are past a limit."""
+        return len(self.steps)
+
+    @property
+    def severity(self) -> float:
+        """For ranking: the greatest excess, in units of the limit or per unit; infinite without a solution."""
+        if self.unsolved_steps or self.loading is None or self.voltage is None:
+            return float("inf")
+        return max(self.loading.loading_pct / self.loading.limit_pct - 1.0, self.voltage.excess_pu)
+
+    @property
+    def violations(self) -> tuple[Violation, ...]:
+        """The worst loading and voltage where they are past their limits, or that there is no solution."""
+        case = self.outage if self.remedy is None else f"{self.outage}, {self.remedy} closed"
+        found = [Violation("network", 0, 0.0, 1.0, "pu", case)] if self.unsolved_steps else []
+        at, v = self.loading, self.voltage
+        if at is not None and at.loading_pct > at.limit_pct + LOADING_TOLERANCE_PCT:
+            found.append(Violation(at.element, at.step, at.loading_pct, at.limit_pct, "%", case))
+        if v is not None and v.excess_pu > VOLTAGE_TOLERANCE_PU:
+            found.append(Violation(v.bus, v.step, v.vm_pu, v.limit_pu, "pu", case))
+        return tuple(found)
+
+
+@dataclass(frozen=True)
+class Relief:
+    """What can be done within minutes after a fault: net injections (T,B) in MW, Mvar once it is done."""
+
+    name: str
+    p_mw: Array
+    q_mvar: Array
+
+
+@dataclass(frozen=True)
+class FaultCheck:
+    """Contingencies of one kind in the expected case: `broken` are those past a limit, worst first.
+
+    After outages the limits are emergency ratings, which hold for minutes. Outages that keep these and not
+    the normal ones are `relieved` (outage to relief) where something brings them back, else `lasting`.
+    `checked` counts all; `note` says what could not be checked. Only a `binding` check can make a
+    certificate's verdict "violated".
+    """
+
+    name: str
+    binding: bool
+    checked: int
+    broken: tuple[Contingency, ...]
+    note: str = ""
+    relieved: Mapping[str, str] = field(default_factory=dict)
+    lasting: tuple[Contingency, ...] = ()
+
+
+@dataclass(frozen=True)
 class Cut:
     """Linear row  dp·p + dq·q <= limit  over net bus injections (B,) of one step of one case.
 
@@ -135,10 +226,19 @@ class Network(Protocol):
         """
 
 
+@runtime_checkable
+class FaultNetwork(Protocol):
+    """A network that knows its own contingencies."""
+
+    def after_faults(self, flow: Flow, reliefs: Sequence[Relief] = ()) -> tuple[FaultCheck, ...]:
+        """What outages and switching lead to at every step of the expected case, case 0 of `flow`."""
+
+
 @dataclass(frozen=True)
 class Certificate:
     """What was checked and found. `verdict` is "clean" or "violated"; `contingencies` counts violations.
 
+    `checked` names everything that was looked at; `after_faults` are contingencies of the network.
     `share_clean` of the `scenarios` keep every limit with our assets at the plan and all else at the scenario's draw.
     """
 
@@ -150,6 +250,8 @@ class Certificate:
     contingencies: Mapping[str, int]
     violations: tuple[Violation, ...]
     worst_scenario: Violation | None = None
+    checked: tuple[str, ...] = ()
+    after_faults: tuple[FaultCheck, ...] = ()
 
     @property
     def misses_target(self) -> bool:

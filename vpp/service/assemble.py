@@ -149,7 +149,8 @@ def exposure_of(s: Situation) -> Exposure | None:
         return None
     p, q = background_values(s, s.grid_side, s.forecast.expected)
     tan_phi = np.array([a.tan_phi for a in s.portfolio.assets])
-    return Exposure(incidence(s, s.grid_side.network), tan_phi, p, q, contingencies(s), errors_of(s))
+    may_cut = np.array([a.control == "continuous" for a in s.portfolio.assets])
+    return Exposure(incidence(s, s.grid_side.network), tan_phi, p, q, contingencies(s), errors_of(s), may_cut)
 
 
 def errors_of(s: Situation) -> Errors | None:

@@ -16,6 +16,7 @@ from vpp.service.desk import PLAN
 from vpp.service.serving import first_key, serve_app
 from vpp.service.settings import Settings
 from vpp.service.simulate import Progress, Request, Simulation, prepare, run
+from vpp.service.uftp_door import uftp_door
 
 log = logging.getLogger(__name__)
 DAYS = 28
@@ -43,8 +44,9 @@ def run_demo(
     threading.Thread(target=_clocks, args=(simulation, lock, progress, ending), daemon=True).start()
     threading.Thread(target=_learn, args=(simulation,), daemon=True).start()
     try:
-        app = create_app(simulation.system, lambda: now_of(simulation), lock, open_page=host in LOOPBACK)
-        serve_app(app, host, port)
+        system, page = simulation.system, host in LOOPBACK
+        with uftp_door(system, lock, lambda: now_of(simulation)) as doors:
+            serve_app(create_app(system, lambda: now_of(simulation), lock, open_page=page, doors=doors), host, port)
     finally:
         ending.set()
         simulation.link.shutdown()

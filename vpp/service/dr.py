@@ -24,6 +24,7 @@ from dispatch.one_way import one_way_plan
 from dispatch.problem import with_block
 from forecasting.calendar import german_holidays
 from vpp.domain.errors import DataGap, NotSolved, SoldTwice
+from vpp.domain.flex_trade import FlexOrder
 from vpp.domain.ledger import Claim, Ledger
 from vpp.domain.market import Acceptance, Baseline, Event, EventStatus, FlexibilityOffer
 from vpp.domain.portfolio import Asset
@@ -187,7 +188,9 @@ def order(system: System, event_id: str, now: datetime) -> Event:
 
 def _claimed(system: System, event: Event, answers: Sequence[Acceptance], now: datetime) -> list[Acceptance]:
     """The answers as far as the headroom allows; without reserve or another open order everything is free."""
-    others = [e for e in system.store.events.list(event.start, event.end) if e.id != event.id and e.status in OPEN]
+    events = system.store.events.list(event.start, event.end)
+    others = [e.id for e in events if e.id != event.id and e.status in OPEN]
+    others += [o.id for o in system.store.uftp.trades(FlexOrder, event.start, event.end)]
     if not others and not any(c.product == "reserve" for c in system.loaded.contracts):
         return list(answers)
     near = event.end + REBOUND <= now + system.stage(INTRADAY).horizon

@@ -38,7 +38,8 @@ def _energy(s: Situation) -> Iterator[Claim]:
 
 def _orders(s: Situation) -> Iterator[Claim]:
     for call in s.calls:
-        owed = np.where(call.ordered_mw > 0.0, call.ordered_mw, np.nan)
+        sign = 1.0 if call.direction == "up" else -1.0
+        owed = np.where(call.ordered_mw > 0.0, sign * call.ordered_mw, np.nan)
         yield Claim(f"{call.id}", ORDERS, call.assets, owed, from_mw=call.baseline_mw)
 
 

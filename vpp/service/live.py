@@ -27,6 +27,7 @@ from vpp.service.serving import first_key, serve_app, start_live, wall_clock
 from vpp.service.settings import Settings
 from vpp.service.simulate import RECORD
 from vpp.service.system import System
+from vpp.service.uftp_door import uftp_door
 from vpp.service.yaml_files import Edge, read_mapping, validated
 
 RECENT = timedelta(days=2)
@@ -135,7 +136,8 @@ def serve_live(
         loop.learning.refit(wall_clock(), "first")
     scheduler = start_live(loop, lock)
     try:
-        serve_app(create_app(system, wall_clock, lock), host, port)
+        with uftp_door(system, lock, wall_clock) as doors:
+            serve_app(create_app(system, wall_clock, lock, doors=doors), host, port)
     finally:
         scheduler.shutdown()
         if system.devices is not None:

@@ -17,7 +17,7 @@ from dispatch.certify import certify
 from dispatch.check import check_contracts, check_schedule
 from dispatch.products.operating_envelope import NAME as ENVELOPE
 from vpp.domain.errors import Fault, InputFaults
-from vpp.domain.network import TARGET_SHARE, Certificate, Relaxation, Violation
+from vpp.domain.network import TARGET_SHARE, Certificate, Contingency, FaultCheck, Relaxation, Violation
 from vpp.domain.portfolio import AssetState
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD
@@ -123,6 +123,24 @@ def certificate_json(c: Certificate, grid: TimeGrid) -> dict[str, Any]:
         "worst_scenario": violation_json(c.worst_scenario, grid) if c.worst_scenario else None,
         "contingencies": dict(c.contingencies),
         "violations": [violation_json(v, grid) for v in c.violations],
+        "checked": list(c.checked),
+        "after_faults": [fault_check_json(f, grid) for f in c.after_faults],
+    }  # fmt: skip
+
+
+def fault_check_json(f: FaultCheck, grid: TimeGrid) -> dict[str, Any]:
+    """One kind of contingency: how many were looked at, and those past a limit, for a moment or for longer."""
+    broken, lasting = ([contingency_json(c, grid) for c in found] for found in (f.broken, f.lasting))
+    return {
+        "name": f.name, "binding": f.binding, "checked": f.checked, "note": f.note, "broken": broken,
+        "lasting": lasting, "relieved": dict(f.relieved),
+    }  # fmt: skip
+
+
+def contingency_json(c: Contingency, grid: TimeGrid) -> dict[str, Any]:
+    return {
+        "outage": c.outage, "closed": c.remedy, "violated_steps": c.violated_steps, "unsupplied_mw": c.unsupplied_mw,
+        "worst": [violation_json(v, grid) for v in c.violations],
     }  # fmt: skip
 
 

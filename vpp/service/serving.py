@@ -21,6 +21,7 @@ from vpp.service.loop import Loop
 from vpp.service.settings import Settings
 from vpp.service.simulate import RECORD
 from vpp.service.system import System
+from vpp.service.uftp_door import uftp_door
 
 log = logging.getLogger(__name__)
 EVERY_MINUTE = CronTrigger(second=0, timezone=UTC)
@@ -69,7 +70,9 @@ def serve_record(portfolio: Path, database: Path | None, settings: Settings, hos
     settings.state_dir.mkdir(parents=True, exist_ok=True)
     system = open_system(portfolio, url, settings, wall_clock())
     first_key(system)
-    serve_app(create_app(system, lambda: record_clock(system), threading.RLock()), host, port)
+    lock = threading.RLock()
+    with uftp_door(system, lock, lambda: record_clock(system)) as doors:
+        serve_app(create_app(system, lambda: record_clock(system), lock, doors=doors), host, port)
 
 
 def record_clock(system: System) -> datetime:

@@ -113,7 +113,10 @@ class Situation:
         limits = {k: [v[0].tolist(), v[1].tolist()] for k, v in sorted(self.limits.items())}
         committed = {k: v.tolist() for k, v in sorted(self.committed.items())}
         values_end = {k: [v.width_mwh.tolist(), v.value.tolist()] for k, v in sorted(self.end_value.items())}
-        calls = [(c.id, c.baseline_mw.tolist(), c.ordered_mw.tolist(), c.missed_eur_per_mwh) for c in self.calls]
+        calls = [
+            (c.id, c.direction, c.baseline_mw.tolist(), c.ordered_mw.tolist(), c.missed_eur_per_mwh)
+            for c in self.calls
+        ]
         h.update(json.dumps([states, limits, committed, values_end, calls]).encode())
         return h.hexdigest()
 

@@ -20,12 +20,14 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from dispatch.block import EndValue
 from dispatch.exposure import Exposure, bus_injection
 from dispatch.one_way import Ways, closed
 from dispatch.problem import Problem, cost_terms, injection, read_schedule
 from dispatch.secure import cut_rows
 from dispatch.solvers.cvxpy_door import RealTime
 from vpp.domain.command import Telemetry
+from vpp.domain.flex_trade import FlexOrder
 from vpp.domain.forecast import Forecast
 from vpp.domain.network import Cut
 from vpp.domain.portfolio import Asset, AssetState
@@ -38,7 +40,7 @@ from vpp.service.cascade import Solve
 from vpp.service.contracts import contracts_over, without_given
 from vpp.service.inputs import trajectories
 from vpp.service.knowledge import end_values, positions_over, price_over
-from vpp.service.orders import calls_over, with_measured_gap
+from vpp.service.orders import calls_over, kept_for_orders, with_measured_gap
 from vpp.service.owed import with_owed
 from vpp.service.situation import Situation, UnitPosition
 from vpp.service.system import System
@@ -95,12 +97,18 @@ def observe(
         stage=stage, purpose="track", now=now, grid=grid, portfolio=portfolio, states=states, inputs=inputs,
         forecast=forecast, price_eur_per_mwh=price_over(system, grid, now),
         fee_eur_per_mwh=np.zeros(grid.n), deviation_factor=system.market.deviation_beta, positions=units,
-        end_value=end_values(system, grid, upper), committed=_commitments(portfolio.assets, grid, upper),
+        end_value=_kept(system, grid, upper), committed=_commitments(portfolio.assets, grid, upper),
         limits={a: window for a, window in limits.items() if a not in given}, calls=calls,
         last=last.schedule if last else upper, grid_side=system.grid_side(now), given_mw=given,
         contracts=without_given(contracts_over(system, grid, now, "track"), given, upper, grid),
         rules=system.loaded.rules,
     )  # fmt: skip
+
+
+def _kept(system: System, grid: TimeGrid, upper: Schedule) -> Mapping[str, EndValue]:
+    """What is left at the end of the minutes, with what later flexibility orders need of it."""
+    orders = system.store.uftp.trades(FlexOrder, grid.end, upper.grid.end)
+    return kept_for_orders(end_values(system, grid, upper), orders, system.portfolio, upper, grid.end)
 
 
 def _latest_forecast(system: System, now: datetime, grid: TimeGrid) -> Forecast:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from pydantic import BaseModel
 from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Match, Route
@@ -39,13 +39,15 @@ class Health(BaseModel):
 
 
 def create_app(
-    system: System, clock: Callable[[], datetime], lock: threading.RLock, *, open_page: bool = False
-) -> FastAPI:
+    system: System, clock: Callable[[], datetime], lock: threading.RLock, *, open_page: bool = False,
+    doors: Sequence[APIRouter] = (),
+) -> FastAPI:  # fmt: skip
     """The API and the page of `system`. `lock` is held by whoever ticks its loop; `clock` gives aware UTC.
 
     Jobs that another service left unfinished on the record are failed.
 
-    `open_page` shows the page without a key, for a demo on one's own machine.
+    `open_page` shows the page without a key, for a demo on one's own machine. `doors` are routes of protocols that
+    the portfolio speaks besides.
     """
     app = FastAPI(title="VPP dispatch", version=VERSION, description=ABOUT, docs_url=None, redoc_url=None)
     app.state.api = Api(system, clock, lock, open_page)
@@ -54,8 +56,8 @@ def create_app(
         SessionMiddleware, secret_key=secrets.token_urlsafe(32), session_cookie="vpp_session", same_site="strict"
     )
     install(app)
-    for module in ROUTERS:
-        app.include_router(module.router)
+    for router in (*(module.router for module in ROUTERS), *doors):
+        app.include_router(router)
     app.add_api_route("/healthz", health, summary="Is it alive", response_model=Health, tags=["health"])
     app.add_api_route("/v1/{rest:path}", unknown, methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
                       include_in_schema=False)  # fmt: skip
