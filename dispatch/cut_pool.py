@@ -52,13 +52,23 @@ Key = tuple[str, int, str]
 
 @dataclass
 class CutPool:
-    """Cuts in the order of their rows; `repeats` counts them by element, step and case."""
+    """Cuts in the order of their rows; `repeats` counts them by element, step and case.
+
+    `rows` are the cuts' rows in the problem; those at the places `replaced` bound nothing any more.
+    """
 
     names: Sequence[str]
     errors: Errors | None = None
     cuts: list[Cut] = field(default_factory=list)
     repeats: Counter[Key] = field(default_factory=Counter)
     helpless: set[Key] = field(default_factory=set)
+    rows: list[int] = field(default_factory=list)
+    replaced: set[int] = field(default_factory=set)
+
+    @property
+    def live(self) -> list[Cut]:
+        """The cuts that bound."""
+        return [c for i, c in enumerate(self.cuts) if i not in self.replaced]
 
     def key(self, cut: Cut) -> Key:
         return cut.element, cut.step, self.names[cut.case]
@@ -82,15 +92,21 @@ class CutPool:
 
     def _missed(self, cut: Cut, flow: Flow) -> tuple[float, Cut]:
         """By how much `flow` is past the cut with its margin, %, and the cut with margin and depth."""
+        past, aimed = self.aimed(cut, flow)
+        deeper = min(DEEPEST_PCT, max(0.0, past) * DEEPER * max(0, self.repeats[self.key(cut)] - 1))
+        return past, replace(aimed, limit=aimed.limit - deeper)
+
+    def aimed(self, cut: Cut, flow: Flow) -> tuple[float, Cut]:
+        """By how much `flow` is past the cut with its margin, % (negative: what it has left), and the cut with it."""
         margin = MARGIN_VOLTAGE_PCT if cut.element.startswith("bus") else MARGIN_LOADING_PCT
         margin += 0.0 if self.errors is None else self.errors.passed(cut, KEPT_SHARE)
         p, q = flow.p_mw[cut.case, cut.step], flow.q_mvar[cut.case, cut.step]
         past = float(cut.dp @ p + cut.dq @ q) - cut.limit + margin
-        deeper = min(DEEPEST_PCT, max(0.0, past) * DEEPER * max(0, self.repeats[self.key(cut)] - 1))
-        return past, replace(cut, limit=cut.limit - margin - deeper)
+        return past, replace(cut, limit=cut.limit - margin)
 
-    def add(self, kept: Sequence[Cut], offered: Sequence[Cut]) -> None:
-        """Keep cuts whose rows were added, and remember those `offered` that nobody of ours acts on."""
+    def add(self, kept: Sequence[Cut], offered: Sequence[Cut], first_row: int) -> None:
+        """Keep cuts whose rows were added from `first_row` on; remember those `offered` that nobody of ours acts on."""
+        self.rows += range(first_row, first_row + len(kept))
         self.repeats.update(self.key(c) for c in kept)
         self.helpless |= {self.key(c) for c in offered} - {self.key(c) for c in kept}
         self.cuts += kept
@@ -169,6 +185,14 @@ def group_cut_rows(
     at = row, first + group * grid.n + step[row]
     matrix = sp.csr_array((by_group[row, group], at), shape=(len(acts), columns))
     return matrix, rhs, [cuts[i] for i in acts.tolist()]
+
+
+def scales(cuts: Sequence[Cut], exposure: Exposure) -> Array:
+    """(m,) what each cut's row is divided by, % per MW of the asset that acts best; 0 where nobody acts."""
+    dp, dq = np.stack([c.dp for c in cuts]), np.stack([c.dq for c in cuts])
+    effect = dp @ exposure.incidence.T + (dq @ exposure.incidence.T) * exposure.tan_phi
+    most: Array = np.abs(np.where(_kept(cuts, exposure)[0], effect, 0.0)).max(axis=1, initial=0.0)
+    return most
 
 
 def _scaled(cuts: Sequence[Cut], exposure: Exposure) -> tuple[Array, Array, Ints]:

@@ -15,7 +15,9 @@ import scipy.sparse as sp
 
 from dispatch.block import Block, Rows
 from dispatch.cut_pool import (
+    EXCESS_EUR_PER_MWH,
     EXCESS_MW,
+    SMALL,
     CutPool,
     Key,
     alike,
@@ -23,16 +25,18 @@ from dispatch.cut_pool import (
     cut_block,
     excess_block,
     group_cut_rows,
+    scales,
 )  # fmt: skip
 from dispatch.exposure import Exposure, bus_injection
 from dispatch.problem import Problem, injection
 from dispatch.solvers.highs_door import Living
 from dispatch.solvers.raw import Raw
-from vpp.domain.network import Cut, Flow, Network, Violation
+from vpp.domain.network import Cut, Flow, Network, Relaxation, Violation
 from vpp.domain.time import Array
 
 NEAR_PCT, NEAR_ERRORS_PCT = 97.0, 90.0
 TIGHT_PCT = 10.0
+PART_OF_ALLOWED = 0.02
 EXPECTED = ("expected",)
 
 
@@ -58,7 +62,7 @@ class Checked:
 
 @dataclass
 class Cutting:
-    """The problem with every cut known so far; `wall_s` by what the time went to."""
+    """The problem with every cut known so far; `wall_s` by what the time went to, "sensitivities" a part of "ac"."""
 
     problem: Problem
     network: Network | None
@@ -101,7 +105,8 @@ class Cutting:
             return False
         with self.timed("ac"):
             near_pct = NEAR_PCT if self.pool.errors is None else NEAR_ERRORS_PCT
-            offered = self.network.cuts(point.flow, near_pct=near_pct)
+            with self.timed("sensitivities"):
+                offered = self.network.cuts(point.flow, near_pct=near_pct)
         with self.timed("build"):
             taken = self.pool.taken(offered, point.flow)
             rows, kept = self._rows(taken)
@@ -131,7 +136,62 @@ class Cutting:
             self.living.add_block(rows[0])
             if rows[1] is not None:
                 self.living.add_rows(rows[1])
-        self.pool.add(kept, offered)
+        self.pool.add(kept, offered, self.grown.rows - len(kept))
+
+    def refine(self, point: Checked, allowed_eur: float) -> bool:
+        """Linearises anew, at a point without violations, the priced limits that it does not meet where their cuts say.
+
+        A cut that holds the plan where its element has room is replaced. False where all this is worth less than
+        `allowed_eur`, to first order.
+        """
+        priced = self._priced(point)
+        if self.network is None or self.exposure is None or point.flow is None or not priced:
+            return False
+        flow, pool = point.flow, self.pool
+        with self.timed("ac"), self.timed("sensitivities"):
+            fresh = self._at(flow, [pool.cuts[i] for i in priced])
+        with self.timed("build"):
+            scale = scales([pool.cuts[i] for i in priced], self.exposure)
+            worth, taken, replaced = 0.0, dict[Key, Cut](), set[int]()
+            for (i, price), per_mw in zip(priced.items(), scale, strict=True):
+                key = pool.key(pool.cuts[i])
+                if key not in fresh or not _same_side(pool.cuts[i], fresh[key]):
+                    continue
+                past, aimed = pool.aimed(fresh[key], flow)
+                money = price * abs(past) / per_mw
+                if money <= PART_OF_ALLOWED * allowed_eur:
+                    continue
+                worth += money
+                taken[key] = aimed
+                if past < 0.0:
+                    replaced.add(i)
+            if worth <= allowed_eur:
+                return False
+            self.living.free_rows([pool.rows[i] for i in sorted(replaced)])
+            pool.replaced |= replaced
+            rows, kept = self._rows(list(taken.values()))
+            self.rounds += 1
+            self._add([], rows, kept)
+        return True
+
+    def _priced(self, point: Checked) -> dict[int, float]:
+        """The cuts that have a price at a point with duals, EUR per MW of their excess, by their place in the pool."""
+        duals = point.raw.row_duals
+        if duals is None:
+            return {}
+        at = [(i, abs(float(duals[row]))) for i, row in enumerate(self.pool.rows) if row < len(duals)]
+        return {i: price for i, price in at if price > SMALL and i not in self.pool.replaced}
+
+    def _at(self, flow: Flow, cuts: Sequence[Cut]) -> dict[Key, Cut]:
+        """The elements of `cuts` linearised anew at `flow`."""
+        assert self.network is not None
+        asked: dict[tuple[int, int], set[str]] = {}
+        for cut in cuts:
+            asked.setdefault((cut.case, cut.step), set()).add(cut.element)
+        found: dict[Key, Cut] = {}
+        for cut in self.network.cuts(flow, asked=asked):
+            found.setdefault(self.pool.key(cut), cut)
+        return found
 
     def exceeded(self, x: Array) -> Array:
         """Excess (cuts known at x,) in MW."""
@@ -142,17 +202,34 @@ class Cutting:
         found = zip(self.pool.cuts, self.exceeded(x), strict=False)
         return {self.pool.key(c) for c, excess in found if excess}
 
+    def relaxations(self, point: Checked) -> tuple[Relaxation, ...]:
+        """What each limit that `point` exceeds lacks, with the priced excess of its cut that is exceeded most."""
+        most: dict[Key, tuple[float, float]] = {}
+        for cut, excess in zip(self.pool.cuts, self.exceeded(point.raw.x), strict=False):
+            price = EXCESS_EUR_PER_MWH * float(self.problem.grid.hours[cut.step]) * float(excess)
+            key = self.pool.key(cut)
+            most[key] = max(most.get(key, (0.0, 0.0)), (float(excess), price))
+        return tuple(
+            Relaxation(v.element, v.step, v.case, abs(v.value - v.limit), v.unit, *priced)
+            for v, priced in ((v, most.get((v.element, v.step, v.case), (0.0, 0.0))) for v in point.violations)
+        )
+
     def tight(self, point: Checked) -> tuple[Cut, ...]:
         """The cuts that a point uses to within 10 % of a rating or of nominal voltage."""
         flow = point.flow
         if flow is None:
             return ()
-        at = [(c, flow.p_mw[c.case, c.step], flow.q_mvar[c.case, c.step]) for c in self.pool.cuts]
+        at = [(c, flow.p_mw[c.case, c.step], flow.q_mvar[c.case, c.step]) for c in self.pool.live]
         return tuple(c for c, p, q in at if c.limit - float(c.dp @ p + c.dq @ q) <= TIGHT_PCT)
 
     def padded(self, x: Array) -> Array:
         """A point found before the last cuts, on today's columns."""
         return np.concatenate([x, np.zeros(self.grown.columns - len(x))])
+
+
+def _same_side(one: Cut, other: Cut) -> bool:
+    """Whether two cuts of an element push the plan the same way; else they bound its two directions, or both bands."""
+    return float(one.dp @ other.dp + one.dq @ other.dq) > 0.0
 
 
 class Timer:

@@ -184,7 +184,7 @@ class _Search:
     def _solved(self, problem: Problem, found: Secured, warm: Warm, left_s: float) -> Secured:
         return secure_plan(
             problem, self.network, self.exposure, deadline_s=max(left_s, LEAST_S), rel_gap=self.rel_gap,
-            max_rounds=self.max_rounds, seed_cuts=found.cuts, warm=warm,
+            max_rounds=self.max_rounds, seed_cuts=found.live, warm=warm,
         )  # fmt: skip
 
     def _told(self, found: Secured, first: Secured, bound: float) -> Secured:

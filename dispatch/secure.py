@@ -40,6 +40,7 @@ from dispatch.heuristics import (
 from dispatch.hull import hull_bound
 from dispatch.parts import Part, integer_parts
 from dispatch.problem import Problem, cost_terms, read_schedule
+from dispatch.secured import Secured
 from dispatch.solvers.highs_door import Basis
 from dispatch.solvers.raw import Raw
 from dispatch.warm import Warm, basis_on, cuts_on, plan_basis_on, plan_on, prices_on
@@ -57,31 +58,9 @@ SHORT_SHARE, SETTLE_SHARE = 0.1, 0.4
 RESPOND_SHARE, ROUND_SHARE, NEAR_SHARE, WHOLE_SHARE = 0.5, 0.3, 0.4, 0.7
 PART_OF_GAP, TIGHT_GAP, PART_OF_ALLOWED = 0.5, 5e-3, 0.1
 POLISH_SHARE, FINISHED = 0.1, 0.1
+PART_OF_MISS = 0.05
 GRACE_S = 1.0
 Propose = Callable[[], Array | None]
-
-
-@dataclass(frozen=True)
-class Secured:
-    """A solution, and the problem with its cuts at which `x` was found; `row_duals` (rows,) where there are any and
-    every cut is a row over injections. The rest is for `warm`.
-    """
-
-    solution: Solution
-    problem: Problem
-    x: Array
-    cuts: tuple[Cut, ...]
-    row_duals: Array | None = None
-    basis: Basis | None = None
-    plan_basis: Basis | None = None
-    tight: tuple[Cut, ...] = ()
-    cases: tuple[str, ...] = ("expected",)
-    prices: Array | None = None
-
-    @property
-    def warm(self) -> Warm:
-        """What the next roll may begin with."""
-        return Warm(self.problem, self.x, self.basis, self.tight, self.cases, self.plan_basis, self.prices)
 
 
 def solve_secure(
@@ -182,11 +161,25 @@ class _Search:
         best = point
         for _ in range(self.max_rounds):
             spent = self.left_s < (1 - SETTLE_SHARE) * self.deadline_s and self.cutting.problem.integer.any()
-            if not point.violations or spent or self.left_s <= 0 or not self.cutting.cut(point):
+            if spent or self.left_s <= 0 or not self._improved(point):
                 break
             point = self.cutting.check(self._lp())
-            best = min(best, point, key=lambda p: p.excess)
+            best = point if point.excess <= best.excess else best
         return best
+
+    def _improved(self, point: Checked) -> bool:
+        """Cuts against what a point violates; where it violates nothing, better ones for what it does not meet exactly.
+
+        Bounds found with cuts that are replaced do not hold any more.
+        """
+        if point.violations:
+            return self.cutting.cut(point)
+        had = len(self.cutting.pool.replaced)
+        if not self.cutting.refine(point, PART_OF_MISS * self.rel_gap * max(1.0, abs(point.raw.objective))):
+            return False
+        if len(self.cutting.pool.replaced) > had:
+            self.bound = -np.inf
+        return True
 
     def _lp(self) -> Raw:
         """The relaxation with every cut known; raises the bound."""
@@ -360,16 +353,18 @@ class _Search:
 
     def _try(self, x: Array) -> None:
         """The plan of a commitment, repaired by cuts as far as time and its commitment allow."""
+        mine: Checked | None = None
         for _ in range(self.max_rounds + 1):
             with self.cutting.timed("solve"):
                 raw = self.cutting.living.solve_fixed(x, max(self.left_s, GRACE_S if self.best is None else 0.0))
             basis, exceeds = self.cutting.living.basis(), self.cutting.exceeded(raw.x).any()
             point = self._checked(raw)
-            cut = bool(point.violations) and self.left_s > 0 and self.cutting.cut(point)
-            point = replace(point, settled=not cut)
-            if self.best is None or point.rank < self.best.rank:
-                self.best, self.plan_basis = point, basis
-            if not cut or exceeds:
+            more = self.left_s > 0 and self._improved(point)
+            point = replace(point, settled=not more)
+            follows = mine is not None and mine is self.best and point.excess <= mine.excess
+            if self.best is None or follows or point.rank < self.best.rank:
+                self.best, self.plan_basis, mine = point, basis, point
+            if not more or (exceeds and point.violations):
                 return
 
     def _gap(self, objective: float) -> float:
@@ -384,14 +379,15 @@ class _Search:
         x, duals = cutting.padded(raw.x), raw.row_duals
         if duals is not None:
             duals = np.concatenate([duals, np.zeros(grown.rows - len(duals))])
-        wall = {name: cutting.wall_s.get(name, 0.0) for name in ("build", "solve", "ac")}
+        wall = {name: cutting.wall_s.get(name, 0.0) for name in ("build", "solve", "ac", "sensitivities")}
         solution = Solution(
             read_schedule(grown, x, duals, tan_phi), raw.objective, min(self.bound, raw.objective), status,
             cost_terms(grown, x), cutting.rounds, self.violations_first or 0, wall,
+            relaxations=cutting.relaxations(self.best),
         )  # fmt: skip
         tight, pool = cutting.tight(self.best), cutting.pool
         told = duals if cutting.groups is None else None
         return Secured(
             solution, grown, x, tuple(pool.cuts), told, basis, self.plan_basis, tight, tuple(pool.names),
-            self.prices,
+            self.prices, tuple(pool.live),
         )  # fmt: skip

@@ -30,7 +30,7 @@ from grid_models.tables import Complex, Ints, NetTables
 from grid_models.taps import Solved, follow, settle, solve_at
 from grid_models.verdict import Question, VerdictProcess
 from vpp.domain.forecast import Series
-from vpp.domain.network import Contingency, Cut, FaultCheck, Flow, Relief, Violation
+from vpp.domain.network import Asked, Contingency, Cut, FaultCheck, Flow, Relief, Violation
 from vpp.domain.portfolio import Outage
 from vpp.domain.time import Array, TimeGrid
 
@@ -174,6 +174,10 @@ class AcNetwork:
         """Start the reference engine in the background, before the first verdict needs it."""
         self._reference.warm_up()
 
+    def close(self) -> None:
+        """End the reference engine's process; a later verdict starts another."""
+        self._reference.close()
+
     def violations(self, flow: Flow, names: Sequence[str] = ("expected",)) -> list[Violation]:
         """Every violation by case and step; cases beyond `names` are "case N".
 
@@ -224,22 +228,31 @@ class AcNetwork:
             for switching, first, last in self._runs(flow.grid)
         ]  # fmt: skip
 
-    def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5) -> list[Cut]:
+    def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5, asked: Asked | None = None) -> list[Cut]:
         """Linear cuts for what uses more than `near_pct` of its limit, at most `per_step` a case and step.
 
-        Voltages use 100 % of their band at its edge. Currents and voltages alternate, worst first;
-        steps that did not converge have no operating point and give none.
+        Where elements are `asked` by (case, step), these alone and all of them. Voltages use 100 % of their band
+        at its edge. Currents and voltages alternate, worst first; steps that did not converge have no operating
+        point and give none.
         """
         cuts: list[Cut] = []
         for switching, first, last in self._runs(flow.grid):
             at = np.argwhere(flow.converged[:, first:last]) + (0, first)
+            if asked is not None:
+                at = at[[(c, t) in asked for c, t in at.tolist()]]
             for position, rows in unique_rows(flow.taps[at[:, 0], at[:, 1]]):
-                cuts += self._cuts_at(self._engine(switching, position), flow, at[rows], near_pct, per_step)
+                cuts += self._cuts_at(self._engine(switching, position), flow, at[rows], near_pct, per_step, asked)
         return sorted(cuts, key=lambda c: (c.case, c.step))
 
-    def _cuts_at(self, engine: Engine, flow: Flow, at: Ints, near_pct: float, per_step: int) -> list[Cut]:
+    def _cuts_at(
+        self, engine: Engine, flow: Flow, at: Ints, near_pct: float, per_step: int, asked: Asked | None
+    ) -> list[Cut]:
         cases, steps = at[:, 0], at[:, 1]
+        near_pct = near_pct if asked is None else -np.inf
         touched = wanted_cuts(engine.state, flow.vm_pu[cases, steps], flow.loading_pct[cases, steps], near_pct)
+        if asked is not None:
+            touched = [w for w in touched if w.element in asked[int(cases[w.k]), int(steps[w.k])]]
+            per_step = len(touched)
         if not touched:
             return []
         points = np.array(sorted({w.k for w in touched}))

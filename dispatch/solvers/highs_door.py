@@ -124,6 +124,14 @@ class Living:
             _done(self._lp.addRows(below.shape[0], low, high, below.nnz, starts, indices, below.data))
         self.problem = grown
 
+    def free_rows(self, rows: Sequence[int]) -> None:
+        """Rows that bound nothing from now on, of the LP and of later MIPs; they keep their place."""
+        at = np.asarray(rows, dtype=np.int32)
+        low, high = self.problem.row_lower.copy(), self.problem.row_upper.copy()
+        low[at], high[at] = -np.inf, np.inf
+        _done(self._lp.changeRowsBounds(len(at), at, low[at], high[at]))
+        self.problem = replace(self.problem, row_lower=low, row_upper=high)
+
     def set_cost(self, columns: Ints, cost: Array) -> None:
         """New costs of some columns, of the LP only; later MIPs do not see them."""
         at = np.asarray(columns, dtype=np.int32)

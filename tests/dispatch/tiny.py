@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from dispatch.block import INF, AssetResult, Block, Columns, Rows, eye
 from dispatch.exposure import Case, Exposure
-from vpp.domain.network import LOADING_TOLERANCE_PCT, Cut, Flow, Violation
+from vpp.domain.network import LOADING_TOLERANCE_PCT, Asked, Cut, Flow, Violation
 from vpp.domain.time import Array, TimeGrid
 
 
@@ -117,12 +117,15 @@ class ThreeBusNet:
             for c, t, e in past
         ]
 
-    def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5) -> list[Cut]:
+    def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5, asked: Asked | None = None) -> list[Cut]:
         line = self._line_mw(flow.p_mw)
         slope = 100.0 * np.sign(line) * (1 + 2 * self.bend * np.abs(line)) / np.asarray(self.rating_mw)
         behind = np.array([[0.0, -1.0, -1.0], [0.0, 0.0, -1.0]])
         found = []
-        for c, t, e in np.argwhere(flow.loading_pct > near_pct):
+        wanted = np.argwhere(flow.loading_pct > near_pct)
+        if asked is not None:
+            wanted = np.array([(c, t, self.elements.index(e)) for (c, t), names in asked.items() for e in names])
+        for c, t, e in wanted:
             dp = slope[c, t, e] * behind[e]
             limit = 100.0 - flow.loading_pct[c, t, e] + float(dp @ flow.p_mw[c, t])
             found.append(Cut(self.elements[e], int(t), int(c), dp, np.zeros(3), float(limit)))

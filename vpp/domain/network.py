@@ -7,7 +7,7 @@ than the tolerances.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, Protocol, runtime_checkable
 
@@ -35,6 +35,23 @@ class Violation:
     def excess(self) -> float:
         """Distance past the limit, in units of the limit, so that kinds compare."""
         return abs(self.value - self.limit) / abs(self.limit)
+
+
+@dataclass(frozen=True)
+class Relaxation:
+    """The least that a limit which nothing of ours can keep must be wider, `by` in `unit` ("%" of rating or "pu").
+
+    `excess_mw` is the same in MW of the asset that acts best, `price_eur` what the plan pays for it; both are 0 where
+    no asset acts on the element.
+    """
+
+    element: str
+    step: int
+    case: str
+    by: float
+    unit: Literal["%", "pu"]
+    excess_mw: float
+    price_eur: float
 
 
 @dataclass(frozen=True)
@@ -156,6 +173,9 @@ class Cut:
     limit: float
 
 
+Asked = Mapping[tuple[int, int], Collection[str]]
+
+
 class Network(Protocol):
     """A network model that can be checked and linearised."""
 
@@ -185,8 +205,11 @@ class Network(Protocol):
     def violations(self, flow: Flow, names: Sequence[str] = ("expected",)) -> list[Violation]:
         """Every violation, cases named by `names`; a step that did not converge is one of its own."""
 
-    def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5) -> list[Cut]:
-        """Linear cuts for what is violated (or above `near_pct` of its rating), worst first per step."""
+    def cuts(self, flow: Flow, near_pct: float = 100.0, per_step: int = 5, asked: Asked | None = None) -> list[Cut]:
+        """Linear cuts for what is violated (or above `near_pct` of its rating), worst first per step.
+
+        `asked` names elements by (case, step); then these alone are linearised, whatever they use.
+        """
 
 
 @runtime_checkable

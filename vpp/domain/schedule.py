@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
-from vpp.domain.network import Certificate
+from vpp.domain.network import Certificate, Relaxation
 from vpp.domain.prices import Prices
 from vpp.domain.time import Array, TimeGrid
 
@@ -42,7 +42,8 @@ class Schedule:
 class Solution:
     """A schedule with what the solver and the security loop say of it; `costs` by term, money spent positive.
 
-    `prices` are those of its last linear program, where it had one with duals.
+    `prices` are those of its last linear program, where it had one with duals. `relaxations` name the limits that
+    nothing of ours can keep.
     """
 
     schedule: Schedule
@@ -54,6 +55,7 @@ class Solution:
     violations_first: int = 0
     wall_s: Mapping[str, float] = field(default_factory=dict)
     prices: Prices | None = None
+    relaxations: tuple[Relaxation, ...] = ()
 
     @property
     def gap_abs(self) -> float:

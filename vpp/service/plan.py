@@ -17,7 +17,7 @@ from dispatch.certify import certify
 from dispatch.check import check_contracts, check_schedule
 from dispatch.products.operating_envelope import NAME as ENVELOPE
 from vpp.domain.errors import Fault, InputFaults
-from vpp.domain.network import Certificate, Contingency, FaultCheck, Violation
+from vpp.domain.network import Certificate, Contingency, FaultCheck, Relaxation, Violation
 from vpp.domain.portfolio import AssetState
 from vpp.domain.schedule import DispatchRun, Schedule
 from vpp.domain.stage import DAY_AHEAD
@@ -89,7 +89,9 @@ def plan_report(s: Situation, run: DispatchRun) -> dict[str, Any]:
         "level": run.level, "reason": run.reason, "status": solution.status if solution else "fallback",
         "rounds": solution.rounds if solution else 0,
         "violations_first": max(solution.violations_first if solution else 0, final if run.level == "optimal" else 0),
-        "violations_final": final, "deadline_s": s.stage.deadline.total_seconds(),
+        "violations_final": final,
+        "relaxations": [relaxation_json(r, s.grid) for r in solution.relaxations] if solution else [],
+        "deadline_s": s.stage.deadline.total_seconds(),
         "wall_s": {k: run.wall_s.get(k, 0.0) for k in ("forecast", "build", "solve", "ac", "certify", "total")},
         "costs": {NETWORK: 0.0, **solution.costs} if solution else {},
         "times": [rfc3339(t) for t in s.grid.starts], "step": iso(s.stage.step), "portfolio": s.portfolio.id,
@@ -146,6 +148,14 @@ def violation_json(v: Violation, grid: TimeGrid) -> dict[str, Any]:
     return {
         "element": v.element, "step": v.step, "time": rfc3339(grid.starts[v.step]),
         "value": v.value, "limit": v.limit, "unit": v.unit, "case": v.case,
+    }  # fmt: skip
+
+
+def relaxation_json(r: Relaxation, grid: TimeGrid) -> dict[str, Any]:
+    """A limit that nothing of ours can keep: what it lacks, and what the plan pays for that."""
+    return {
+        "element": r.element, "step": r.step, "time": rfc3339(grid.starts[r.step]), "case": r.case,
+        "by": r.by, "unit": r.unit, "excess_mw": r.excess_mw, "price_eur": r.price_eur,
     }  # fmt: skip
 
 
