@@ -104,10 +104,12 @@ class CutPool:
         past = float(cut.dp @ p + cut.dq @ q) - cut.limit + margin
         return past, replace(cut, limit=cut.limit - margin)
 
-    def add(self, kept: Sequence[Cut], offered: Sequence[Cut], first_row: int) -> None:
-        """Keep cuts whose rows were added from `first_row` on; remember those `offered` that nobody of ours acts on."""
-        self.rows += range(first_row, first_row + len(kept))
-        self.repeats.update(self.key(c) for c in kept)
+    def add(self, kept: Sequence[Cut], offered: Sequence[Cut], *, seeds: bool = False) -> None:
+        """Keep cuts whose rows were added, and remember those `offered` that nobody of ours acts on.
+
+        Nothing was missed where `seeds` stand, so they are no repeats.
+        """
+        self.repeats.update(self.key(c) for c in kept if not seeds)
         self.helpless |= {self.key(c) for c in offered} - {self.key(c) for c in kept}
         self.cuts += kept
 

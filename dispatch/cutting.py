@@ -13,11 +13,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import scipy.sparse as sp
 
+from dispatch import refine
 from dispatch.block import Block, Rows
 from dispatch.cut_pool import (
     EXCESS_EUR_PER_MWH,
     EXCESS_MW,
-    SMALL,
     CutPool,
     Key,
     alike,
@@ -29,6 +29,7 @@ from dispatch.cut_pool import (
 )  # fmt: skip
 from dispatch.exposure import Exposure, bus_injection
 from dispatch.problem import Problem, injection
+from dispatch.seeding import broken_most, reach, within_reach
 from dispatch.solvers.highs_door import Living
 from dispatch.solvers.raw import Raw
 from vpp.domain.network import Cut, Flow, Network, Relaxation, Violation
@@ -36,7 +37,6 @@ from vpp.domain.time import Array
 
 NEAR_PCT, NEAR_ERRORS_PCT = 97.0, 90.0
 TIGHT_PCT = 10.0
-PART_OF_ALLOWED = 0.02
 EXPECTED = ("expected",)
 
 
@@ -69,6 +69,7 @@ class Cutting:
     exposure: Exposure | None
     rounds: int = 0
     wall_s: dict[str, float] = field(default_factory=dict)
+    seeded: bool = False
 
     def begin(self, seeds: Sequence[Cut]) -> None:
         """Load the problem with the cuts `seeds`."""
@@ -79,6 +80,7 @@ class Cutting:
             if self.groups is not None:
                 self.living.add_block(bus_block(self.groups, self.problem.grid))
             self._add(seeds, *self._rows(seeds))
+            self.seeded = bool(seeds)
         grouped = self.groups.count * self.problem.grid.n if self.groups else 0
         self.excess_from = self.problem.columns + grouped
 
@@ -107,6 +109,7 @@ class Cutting:
             near_pct = NEAR_PCT if self.pool.errors is None else NEAR_ERRORS_PCT
             with self.timed("sensitivities"):
                 offered = self.network.cuts(point.flow, near_pct=near_pct)
+            seeds = self._seeds(point)
         with self.timed("build"):
             taken = self.pool.taken(offered, point.flow)
             rows, kept = self._rows(taken)
@@ -117,12 +120,38 @@ class Cutting:
                 return False
             self.rounds += 1
             self._add(taken, rows, kept)
+            self._seed(seeds, kept)
         return True
 
-    def _rows(self, cuts: Sequence[Cut]) -> tuple[tuple[Block, Rows | None], list[Cut]]:
+    def _seeds(self, point: Checked) -> list[tuple[bool, Cut]]:
+        """What is broken at most steps, linearised at all of them; true for the direction that it has."""
+        assert self.network is not None and point.flow is not None
+        if self.seeded:
+            return []
+        asked = broken_most(point.violations, self.pool.names, self.problem.grid.n)
+        known: set[Key] = set()
+        found = []
+        with self.timed("sensitivities"):
+            for cut in self.network.cuts(point.flow, asked=asked):
+                found.append((self.pool.key(cut) not in known, self.pool.aimed(cut, point.flow)[1]))
+                known.add(self.pool.key(cut))
+        return found
+
+    def _seed(self, seeds: Sequence[tuple[bool, Cut]], kept: Sequence[Cut]) -> None:
+        """Rows of `seeds` that matter, without those that were `kept` anyway."""
+        assert self.exposure is not None
+        had = {self.pool.key(c) for c in kept}
+        wanted = [cut for same, cut in seeds if not (same and self.pool.key(cut) in had)]
+        self.seeded = True
+        if wanted:
+            mine = within_reach(wanted, self.exposure, self.problem.grid, reach(self.problem))
+            rows, acting = self._rows(mine, "seeds")
+            self._add([], rows, acting, seeds=True)
+
+    def _rows(self, cuts: Sequence[Cut], label: str = "cuts") -> tuple[tuple[Block, Rows | None], list[Cut]]:
         """A block with the excess of the cuts (and their rows, unless these are over groups), and the cuts that act."""
         assert self.exposure is not None
-        grid, name = self.problem.grid, f"cuts {self.rounds}"
+        grid, name = self.problem.grid, f"{label} {self.rounds}"
         if self.groups is None:
             block, kept = cut_block(name, cuts, self.exposure, grid)
             return (block, None), kept
@@ -131,67 +160,42 @@ class Cutting:
         own = sp.csr_array(sp.hstack([matrix, -sp.eye_array(len(kept))], format="csr"))
         return (excess_block(name, kept, grid), Rows("cuts", -np.inf, rhs, own=own)), kept
 
-    def _add(self, offered: Sequence[Cut], rows: tuple[Block, Rows | None], kept: Sequence[Cut]) -> None:
+    def _add(
+        self, offered: Sequence[Cut], rows: tuple[Block, Rows | None], kept: Sequence[Cut], *, seeds: bool = False
+    ) -> None:
         if kept:
             self.living.add_block(rows[0])
             if rows[1] is not None:
                 self.living.add_rows(rows[1])
-        self.pool.add(kept, offered, self.grown.rows - len(kept))
+        self.pool.add(kept, offered, seeds=seeds)
+        self.pool.rows += range(self.grown.rows - len(kept), self.grown.rows)
 
     def refine(self, point: Checked, allowed_eur: float) -> bool:
-        """Linearises anew, at a point without violations, the priced limits that it does not meet where their cuts say.
-
-        A cut that holds the plan where its element has room is replaced. False where all this is worth less than
-        `allowed_eur`, to first order.
-        """
-        priced = self._priced(point)
-        if self.network is None or self.exposure is None or point.flow is None or not priced:
+        """Better cuts for a point without violations (see `refine`); false where they are not worth `allowed_eur`."""
+        if self.network is None or self.exposure is None or point.flow is None or point.raw.row_duals is None:
             return False
         flow, pool = point.flow, self.pool
-        with self.timed("ac"), self.timed("sensitivities"):
-            fresh = self._at(flow, [pool.cuts[i] for i in priced])
         with self.timed("build"):
-            scale = scales([pool.cuts[i] for i in priced], self.exposure)
-            worth, taken, replaced = 0.0, dict[Key, Cut](), set[int]()
-            for (i, price), per_mw in zip(priced.items(), scale, strict=True):
-                key = pool.key(pool.cuts[i])
-                if key not in fresh or not _same_side(pool.cuts[i], fresh[key]):
-                    continue
-                past, aimed = pool.aimed(fresh[key], flow)
-                money = price * abs(past) / per_mw
-                if money <= PART_OF_ALLOWED * allowed_eur:
-                    continue
-                worth += money
-                taken[key] = aimed
-                if past < 0.0:
-                    replaced.add(i)
-            if worth <= allowed_eur:
+            prices = refine.priced(pool, point.raw.row_duals)
+            if not prices:
                 return False
-            self.living.free_rows([pool.rows[i] for i in sorted(replaced)])
-            pool.replaced |= replaced
-            rows, kept = self._rows(list(taken.values()))
+            known = refine.close(pool, flow, prices)
+            scale = scales([pool.cuts[i] for i in prices], self.exposure)
+        with self.timed("ac"), self.timed("sensitivities"):
+            fresh: dict[Key, Cut] = {}
+            for cut in self.network.cuts(flow, asked=refine.asked([pool.cuts[i] for i in known])):
+                fresh.setdefault(pool.key(cut), cut)
+        with self.timed("build"):
+            per_mw = dict(zip(prices, scale.tolist(), strict=True))
+            better = refine.better(pool, flow, known, prices, per_mw, fresh)
+            if better.worth_eur <= allowed_eur:
+                return False
+            self.living.free_rows([pool.rows[i] for i in sorted(better.replaced)])
+            pool.replaced |= better.replaced
             self.rounds += 1
+            rows, kept = self._rows(better.cuts)
             self._add([], rows, kept)
         return True
-
-    def _priced(self, point: Checked) -> dict[int, float]:
-        """The cuts that have a price at a point with duals, EUR per MW of their excess, by their place in the pool."""
-        duals = point.raw.row_duals
-        if duals is None:
-            return {}
-        at = [(i, abs(float(duals[row]))) for i, row in enumerate(self.pool.rows) if row < len(duals)]
-        return {i: price for i, price in at if price > SMALL and i not in self.pool.replaced}
-
-    def _at(self, flow: Flow, cuts: Sequence[Cut]) -> dict[Key, Cut]:
-        """The elements of `cuts` linearised anew at `flow`."""
-        assert self.network is not None
-        asked: dict[tuple[int, int], set[str]] = {}
-        for cut in cuts:
-            asked.setdefault((cut.case, cut.step), set()).add(cut.element)
-        found: dict[Key, Cut] = {}
-        for cut in self.network.cuts(flow, asked=asked):
-            found.setdefault(self.pool.key(cut), cut)
-        return found
 
     def exceeded(self, x: Array) -> Array:
         """Excess (cuts known at x,) in MW."""
@@ -225,11 +229,6 @@ class Cutting:
     def padded(self, x: Array) -> Array:
         """A point found before the last cuts, on today's columns."""
         return np.concatenate([x, np.zeros(self.grown.columns - len(x))])
-
-
-def _same_side(one: Cut, other: Cut) -> bool:
-    """Whether two cuts of an element push the plan the same way; else they bound its two directions, or both bands."""
-    return float(one.dp @ other.dp + one.dq @ other.dq) > 0.0
 
 
 class Timer:

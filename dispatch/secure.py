@@ -58,7 +58,7 @@ SHORT_SHARE, SETTLE_SHARE = 0.1, 0.4
 RESPOND_SHARE, ROUND_SHARE, NEAR_SHARE, WHOLE_SHARE = 0.5, 0.3, 0.4, 0.7
 PART_OF_GAP, TIGHT_GAP, PART_OF_ALLOWED = 0.5, 5e-3, 0.1
 POLISH_SHARE, FINISHED = 0.1, 0.1
-PART_OF_MISS = 0.05
+PART_OF_MISS, RELAXED_PART_OF_MISS = 0.2, 1.0
 GRACE_S = 1.0
 Propose = Callable[[], Array | None]
 
@@ -158,24 +158,24 @@ class _Search:
 
     def _settled(self, point: Checked) -> Checked:
         """The relaxation with cuts, from its first `point`."""
-        best = point
+        best, part = point, RELAXED_PART_OF_MISS if self.cutting.problem.integer.any() else PART_OF_MISS
         for _ in range(self.max_rounds):
             spent = self.left_s < (1 - SETTLE_SHARE) * self.deadline_s and self.cutting.problem.integer.any()
-            if spent or self.left_s <= 0 or not self._improved(point):
+            if spent or self.left_s <= 0 or not self._improved(point, part):
                 break
             point = self.cutting.check(self._lp())
             best = point if point.excess <= best.excess else best
         return best
 
-    def _improved(self, point: Checked) -> bool:
+    def _improved(self, point: Checked, part: float = PART_OF_MISS) -> bool:
         """Cuts against what a point violates; where it violates nothing, better ones for what it does not meet exactly.
 
-        Bounds found with cuts that are replaced do not hold any more.
+        What these are worth must be more than `part` of the gap. Bounds found with cuts since replaced do not hold.
         """
         if point.violations:
             return self.cutting.cut(point)
         had = len(self.cutting.pool.replaced)
-        if not self.cutting.refine(point, PART_OF_MISS * self.rel_gap * max(1.0, abs(point.raw.objective))):
+        if not self.cutting.refine(point, part * self.rel_gap * max(1.0, abs(point.raw.objective))):
             return False
         if len(self.cutting.pool.replaced) > had:
             self.bound = -np.inf
