@@ -21,7 +21,7 @@ from vpp.domain.time import Array
 MARGIN_PCT = 2e-3
 BLOCK = 256
 ADJOINT_ROUNDS = 60
-ADJOINT_TOLERANCE = 1e-12
+ADJOINT_TOLERANCE = 1e-10
 
 
 @dataclass(frozen=True)

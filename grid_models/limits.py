@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -21,6 +21,7 @@ def max_loading(state: State) -> Array:
 def find_violations(state: State, flow: Flow, names: Sequence[str], first: int, last: int) -> list[Violation]:
     """Violations of steps first..last-1, which all have switching state `state`, in order of case and step."""
     span, buses, limit = slice(first, last), state.tables.buses, max_loading(state)
+    elements = state.tables.elements
     vm, loading, good = flow.vm_pu[:, span], flow.loading_pct[:, span], flow.converged[:, span]
     checked = (state.node >= 0) & (state.node < state.n)
     loaded = (np.abs(flow.p_mw[:, span]) + np.abs(flow.q_mvar[:, span])) > 0.0
@@ -38,7 +39,7 @@ def find_violations(state: State, flow: Flow, names: Sequence[str], first: int, 
     ]
     for c, t, e in _where(over):
         value = float(loading[c, t, e])
-        found.append((c, t, Violation(state.tables.elements[e], first + t, value, float(limit[e]), "%", case(c))))
+        found.append((c, t, Violation(elements[e], first + t, value, float(limit[e]), "%", case(c))))
     for broken, bound in ((low, buses.min_vm_pu), (high, buses.max_vm_pu)):
         for c, t, b in _where(broken):
             name, value = f"bus {buses.number[b]}", float(vm[c, t, b])
@@ -62,7 +63,7 @@ def wanted_cuts(state: State, vm: Array, loading: Array, near_pct: float) -> lis
     hot = usage_i > near_pct + 100.0 * LOADING_TOLERANCE_PCT / limit
     for k, e, rank in _ranked(hot, usage_i):
         found.append((k, 2 * rank, Wanted(k, elements[e], "i", e, 0, float(limit[e]), float(usage_i[k, e]))))
-    usage_v, sign, bound = _voltage_usage(state, vm, near_pct)
+    usage_v, sign, bound = _voltage_usage(state, vm)
     for k, b, rank in _ranked(usage_v > near_pct, usage_v):
         node, name = int(state.node[b]), f"bus {state.tables.buses.number[b]}"
         one = Wanted(k, name, "vm", node, int(sign[k, b]), float(bound[k, b]), float(usage_v[k, b]))
@@ -70,7 +71,25 @@ def wanted_cuts(state: State, vm: Array, loading: Array, near_pct: float) -> lis
     return [w for _, _, w in sorted(found, key=lambda row: row[:2])]
 
 
-def _voltage_usage(state: State, vm: Array, near_pct: float) -> tuple[Array, Ints, Array]:
+def named_cuts(state: State, vm: Array, loading: Array, named: Sequence[Collection[str]]) -> list[Wanted]:
+    """The elements `named` for each operating point (K,B), (K,E), whatever they use; unknown ones are left out."""
+    limit = max_loading(state)
+    branch = {name: e for e, name in enumerate(state.tables.elements)}
+    bus = {f"bus {number}": b for b, number in enumerate(state.tables.buses.number)}
+    usage_v, sign, bound = _voltage_usage(state, vm)
+    found = []
+    for k, names in enumerate(named):
+        for name in sorted(names):
+            if (e := branch.get(name)) is not None and loading[k, e] > 0.0:
+                usage = 100.0 * float(loading[k, e] / limit[e])
+                found.append(Wanted(k, name, "i", e, 0, float(limit[e]), usage))
+            elif (b := bus.get(name)) is not None and np.isfinite(usage_v[k, b]):
+                side, node = int(sign[k, b]), int(state.node[b])
+                found.append(Wanted(k, name, "vm", node, side, float(bound[k, b]), float(usage_v[k, b])))
+    return found
+
+
+def _voltage_usage(state: State, vm: Array) -> tuple[Array, Ints, Array]:
     """Use of the voltage band in % (K,B), -inf where not asked for, with its side and bound."""
     low, high = _node_band(state)
     middle, half = (high + low) / 2.0, (high - low) / 2.0

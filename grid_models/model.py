@@ -23,7 +23,7 @@ from grid_models.background import Background
 from grid_models.batch import Engine, node_injection, unique_rows
 from grid_models.compile import BUS_BUS, BUS_LINE, State, Switching, compile_state, switched, switching_of
 from grid_models.cuts import cut_rows
-from grid_models.limits import find_violations, wanted_cuts
+from grid_models.limits import find_violations, named_cuts, wanted_cuts
 from grid_models.ranking import Stretch, reswitched, single_outages
 from grid_models.spec import ContingencyKind, NetworkSpec
 from grid_models.tables import Complex, Ints, NetTables
@@ -248,11 +248,12 @@ class AcNetwork:
         self, engine: Engine, flow: Flow, at: Ints, near_pct: float, per_step: int, asked: Asked | None
     ) -> list[Cut]:
         cases, steps = at[:, 0], at[:, 1]
-        near_pct = near_pct if asked is None else -np.inf
-        touched = wanted_cuts(engine.state, flow.vm_pu[cases, steps], flow.loading_pct[cases, steps], near_pct)
-        if asked is not None:
-            touched = [w for w in touched if w.element in asked[int(cases[w.k]), int(steps[w.k])]]
-            per_step = len(touched)
+        vm, loading = flow.vm_pu[cases, steps], flow.loading_pct[cases, steps]
+        if asked is None:
+            touched = wanted_cuts(engine.state, vm, loading, near_pct)
+        else:
+            touched = named_cuts(engine.state, vm, loading, [asked[c, t] for c, t in at.tolist()])
+            per_step = 2 * len(touched)
         if not touched:
             return []
         points = np.array(sorted({w.k for w in touched}))

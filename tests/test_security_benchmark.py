@@ -20,7 +20,7 @@ from dispatch.exposure import bus_injection
 from grid_models.model import GridModel
 
 NETS = ("1-LV-rural1--2-sw", "1-LV-rural2--2-sw")
-GIVEN = argparse.Namespace(deadline=30.0, gap=1e-3, reference=False)
+GIVEN = argparse.Namespace(deadline=30.0, gap=5e-3, reference=False)
 Net = tuple[GridModel, SecondEngine]
 
 
@@ -102,12 +102,12 @@ def test_ten_random_fleets_break_no_limit_on_two_engines_within_ten_rounds(nets:
     results = []
     for draw in draws(10, 1, NETS):
         model, second = nets[draw.net]
-        results.append(security.run(built(draw, model), second, GIVEN))
+        results.append(security.run(built(draw, model, steps=64), second, GIVEN))
     totals = security.totals(results)["totals"]
-    assert totals["cases"] == 10 and totals["violations_first"] > 100 and totals["cases_not_binding"] <= 2
+    assert totals["cases"] == 10 and totals["violations_first"] > 50 and totals["cases_not_binding"] <= 2
     assert (totals["violations_final"], totals["violations_final_second"]) == (0, 0)
     assert totals["most_rounds"] <= 10
-    assert all(r["cost_of_security"] >= -1e-3 * abs(r["objective"]) for r in results)
+    assert all(r["cost_of_security"] >= -5e-3 * abs(r["objective"]) for r in results)
 
 
 def test_security_costs_what_a_converged_optimum_at_equal_margins_costs(nets: dict[str, Net]) -> None:
