@@ -38,11 +38,11 @@ from vpp.domain.time import QUARTER, Array, TimeGrid
 ROOT = Path(__file__).resolve().parents[1]
 STEPS = 96
 FIRST_DAY, DAYS = date(2016, 1, 2), 363
-MV, LV = ("rural", "semiurb", "urban", "comm"), ("rural1", "rural2", "rural3", "semiurb4", "semiurb5", "urban6")
-NETS = tuple(
-    [f"1-MV-{kind}--{year}-sw" for kind in MV for year in (0, 1, 2)]
-    + [f"1-LV-{kind}--{year}-sw" for kind in LV for year in (0, 1, 2)]
-)
+MV, LV = ("rural", "semiurb", "comm"), ("rural1", "rural2", "rural3", "semiurb4", "semiurb5", "urban6")
+NETS = (
+    *(f"1-MV-{kind}--{year}-sw" for kind in MV for year in (0, 1, 2)), "1-MV-urban--0-sw",
+    *(f"1-LV-{kind}--{year}-sw" for kind in LV for year in (0, 1, 2)),
+)  # fmt: skip
 SCALES = (1.2, 3.0)
 SHARES = {"battery": 0.6, "curtailable": 0.6, "price_elastic": 0.25, "process": 0.3}
 SITES = (4, 12)

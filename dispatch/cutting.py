@@ -145,13 +145,13 @@ class Cutting:
         self.seeded = True
         if wanted:
             mine = within_reach(wanted, self.exposure, self.problem.grid, reach(self.problem))
-            rows, acting = self._rows(mine, "seeds")
+            rows, acting = self._rows(mine, " seeds")
             self._add([], rows, acting, seeds=True)
 
-    def _rows(self, cuts: Sequence[Cut], label: str = "cuts") -> tuple[tuple[Block, Rows | None], list[Cut]]:
+    def _rows(self, cuts: Sequence[Cut], suffix: str = "") -> tuple[tuple[Block, Rows | None], list[Cut]]:
         """A block with the excess of the cuts (and their rows, unless these are over groups), and the cuts that act."""
         assert self.exposure is not None
-        grid, name = self.problem.grid, f"{label} {self.rounds}"
+        grid, name = self.problem.grid, f"cuts {self.rounds}{suffix}"
         if self.groups is None:
             block, kept = cut_block(name, cuts, self.exposure, grid)
             return (block, None), kept
@@ -229,6 +229,22 @@ class Cutting:
     def padded(self, x: Array) -> Array:
         """A point found before the last cuts, on today's columns."""
         return np.concatenate([x, np.zeros(self.grown.columns - len(x))])
+
+    def completed(self, point: Checked) -> Array:
+        """A point on today's columns inside today's rows.
+
+        Cuts made after it are exceeded where it violates something; else they only bound its margin, and are freed.
+        """
+        x = self.padded(point.raw.x)
+        rows = np.array(self.pool.rows, dtype=np.int64)
+        past = (self.grown.matrix[rows] @ x if len(rows) else np.empty(0)) - self.grown.row_upper[rows]
+        late = np.flatnonzero(past > EXCESS_MW)
+        if point.violations:
+            x[self.excess_from + late] += past[late]
+        elif len(late):
+            self.living.free_rows(rows[late].tolist())
+            self.pool.replaced |= set(late.tolist())
+        return x
 
 
 class Timer:

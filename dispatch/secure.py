@@ -360,7 +360,7 @@ class _Search:
             basis, exceeds = self.cutting.living.basis(), self.cutting.exceeded(raw.x).any()
             point = self._checked(raw)
             more = self.left_s > 0 and self._improved(point)
-            point = replace(point, settled=not more)
+            point = replace(point, settled=not (more and point.violations))
             follows = mine is not None and mine is self.best and point.excess <= mine.excess
             if self.best is None or follows or point.rank < self.best.rank:
                 self.best, self.plan_basis, mine = point, basis, point
@@ -372,16 +372,19 @@ class _Search:
 
     def _secured(self, basis: Basis | None) -> Secured:
         assert self.best is not None
-        raw, cutting, grown = self.best.raw, self.cutting, self.cutting.grown
+        raw, cutting = self.best.raw, self.cutting
+        x = cutting.completed(self.best)
+        grown = cutting.grown
+        objective = max(raw.objective, grown.objective(x))
         tan_phi = cutting.exposure.tan_phi if cutting.exposure else np.zeros(len(grown.asset_ids))
-        within = self._gap(raw.objective) <= self.rel_gap + SMALL
+        within = self._gap(objective) <= self.rel_gap + SMALL
         status = "violated" if self.best.violations else "optimal" if within else "feasible"
-        x, duals = cutting.padded(raw.x), raw.row_duals
+        duals = raw.row_duals
         if duals is not None:
             duals = np.concatenate([duals, np.zeros(grown.rows - len(duals))])
         wall = {name: cutting.wall_s.get(name, 0.0) for name in ("build", "solve", "ac", "sensitivities")}
         solution = Solution(
-            read_schedule(grown, x, duals, tan_phi), raw.objective, min(self.bound, raw.objective), status,
+            read_schedule(grown, x, duals, tan_phi), objective, min(self.bound, objective), status,
             cost_terms(grown, x), cutting.rounds, self.violations_first or 0, wall,
             relaxations=cutting.relaxations(self.best),
         )  # fmt: skip
