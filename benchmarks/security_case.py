@@ -1,10 +1,10 @@
 """Random oversized fleets on SimBench nets, whose cheapest plan breaks the network's limits.
 
 A case is a net, a day of its own profiles, a scale and a seed. Sites are drawn among the buses with load. Their hosting
-capacity is the power, shared by the sites at random weights, at which both injection and consumption break limits in a
-tenth of the day's steps. The fleet's size is `scale` times that, and each kind has its share of it, `SHARES`: batteries
-and photovoltaics everywhere, price-elastic loads or on/off mills beside them. Prices are a day's with its valley and its
-evening peak, moved at random.
+capacity is the power, shared by the sites at random weights, at which both injection and consumption break limits in
+a tenth of the day's steps. The fleet's size is `scale` times that, and each kind has its share of it, `SHARES`:
+batteries and photovoltaics everywhere, price-elastic loads or on/off mills beside them. Prices are a day's with its
+valley and its evening peak, moved at random.
 
 Nothing of ours can cure a limit that the others break alone, so by construction such a day is passed over: a day
 counts only where the net keeps its limits with the margins of a plan while the fleet does the least it can (batteries

@@ -1,6 +1,8 @@
 """Solve, check by AC power flow, cut, solve again, until the plan is clean in every case.
 
-Cuts settle on the living relaxation (see `cut_pool`). Plans come from cheap to dear: known commitments, best
+Cuts settle on the living relaxation (see `cut_pool`), those of what is broken most before they are needed (see
+`seeding`); a plan that breaks nothing is held to its limits exactly where that is worth part of the gap (see
+`refine`). Plans come from cheap to dear: known commitments, best
 responses to the relaxation's prices and then to the plan's own, guided rounding (see `heuristics`), the MIP
 near the relaxation and the incumbent, the whole MIP; the first plan within `rel_gap` of the bound ends the
 search. Each commitment becomes a plan by an LP with its integers fixed, which repairs what the AC check finds

@@ -151,3 +151,21 @@ def test_no_cut_asks_for_another_voltage_at_a_machine(transmission: tuple[AcNetw
     network, flow = transmission
     buses = {c.element for c in network.cuts(flow, near_pct=0.0, per_step=60) if c.element.startswith("bus")}
     assert buses and not buses & {f"bus {b}" for b in (0, 1, 2, 3, 4, 5, 7, 9)}
+
+
+def test_what_is_asked_for_is_linearised_whatever_it_uses_and_nothing_else(model: GridModel, stressed: Flow) -> None:
+    usual = model.network.cuts(stressed, per_step=400)
+    loading = stressed.loading_pct[0, 3]
+    idle = model.network.elements[int(np.nanargmin(np.where(loading > 1.0, loading, np.nan)))]
+    asked = {(usual[0].case, usual[0].step): {usual[0].element}, (0, 3): {idle, "bus 95", "line 100000"}}
+    found = model.network.cuts(stressed, asked=asked)
+    assert {(c.case, c.step, c.element) for c in found} == {
+        (usual[0].case, usual[0].step, usual[0].element), (0, 3, idle), (0, 3, "bus 95")
+    }  # fmt: skip
+    again = next(c for c in found if c.element == usual[0].element and c.step == usual[0].step)
+    np.testing.assert_allclose(again.dp, usual[0].dp, atol=1e-9)
+    assert again.limit == pytest.approx(usual[0].limit)
+    at = next(c for c in found if c.element == idle)
+    assert overshoot(at, stressed) == pytest.approx(
+        loading[model.network.elements.index(idle)] - 100.0 + MARGIN_PCT, abs=1e-6
+    )
