@@ -226,6 +226,11 @@ class Cutting:
         at = [(c, flow.p_mw[c.case, c.step], flow.q_mvar[c.case, c.step]) for c in self.pool.live]
         return tuple(c for c, p, q in at if c.limit - float(c.dp @ p + c.dq @ q) <= TIGHT_PCT)
 
+    def moved(self, point: Checked) -> float:
+        """All money that a point moves, earned or spent."""
+        x = point.raw.x
+        return float(np.abs(self.grown.cost[: len(x)]) @ np.abs(x))
+
     def padded(self, x: Array) -> Array:
         """A point found before the last cuts, on today's columns."""
         return np.concatenate([x, np.zeros(self.grown.columns - len(x))])

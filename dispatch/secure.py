@@ -60,7 +60,7 @@ SHORT_SHARE, SETTLE_SHARE = 0.1, 0.4
 RESPOND_SHARE, ROUND_SHARE, NEAR_SHARE, WHOLE_SHARE = 0.5, 0.3, 0.4, 0.7
 PART_OF_GAP, TIGHT_GAP, PART_OF_ALLOWED = 0.5, 5e-3, 0.1
 POLISH_SHARE, FINISHED = 0.1, 0.1
-PART_OF_MISS, RELAXED_PART_OF_MISS = 0.2, 1.0
+PART_OF_MISS, RELAXED_PART_OF_MISS, REFINED_ROUNDS = 0.2, 1.0, 8
 GRACE_S = 1.0
 Propose = Callable[[], Array | None]
 
@@ -172,16 +172,18 @@ class _Search:
     def _improved(self, point: Checked, part: float = PART_OF_MISS) -> bool:
         """Cuts against what a point violates; where it violates nothing, better ones for what it does not meet exactly.
 
-        What these are worth must be more than `part` of the gap. Bounds found with cuts since replaced do not hold.
+        What these are worth must be more than `part` of the gap, on all money that moves, since its sum may be nothing.
+        Bounds found with cuts since replaced do not hold.
         """
         if point.violations:
             return self.cutting.cut(point)
-        had = len(self.cutting.pool.replaced)
-        if not self.cutting.refine(point, part * self.rel_gap * max(1.0, abs(point.raw.objective))):
+        if self.cutting.rounds >= REFINED_ROUNDS or (self.best is not None and point.rank > self.best.rank):
             return False
+        had = len(self.cutting.pool.replaced)
+        better = self.cutting.refine(point, part * self.rel_gap * max(1.0, self.cutting.moved(point)))
         if len(self.cutting.pool.replaced) > had:
             self.bound = -np.inf
-        return True
+        return better
 
     def _lp(self) -> Raw:
         """The relaxation with every cut known; raises the bound."""
