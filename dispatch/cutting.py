@@ -37,6 +37,8 @@ from vpp.domain.time import Array
 
 NEAR_PCT, NEAR_ERRORS_PCT = 97.0, 90.0
 TIGHT_PCT = 10.0
+SEEDED_ROUNDS = 2
+SHARE_OF_MOVED = 0.1
 EXPECTED = ("expected",)
 
 
@@ -69,7 +71,7 @@ class Cutting:
     exposure: Exposure | None
     rounds: int = 0
     wall_s: dict[str, float] = field(default_factory=dict)
-    seeded: bool = False
+    seeded: set[tuple[int, str]] = field(default_factory=set)
 
     def begin(self, seeds: Sequence[Cut]) -> None:
         """Load the problem with the cuts `seeds`."""
@@ -80,7 +82,7 @@ class Cutting:
             if self.groups is not None:
                 self.living.add_block(bus_block(self.groups, self.problem.grid))
             self._add(seeds, *self._rows(seeds))
-            self.seeded = bool(seeds)
+            self.seeded = {(c.case, c.element) for c in seeds}
         grouped = self.groups.count * self.problem.grid.n if self.groups else 0
         self.excess_from = self.problem.columns + grouped
 
@@ -124,11 +126,12 @@ class Cutting:
         return True
 
     def _seeds(self, point: Checked) -> list[tuple[bool, Cut]]:
-        """What is broken at most steps, linearised at all of them; true for the direction that it has."""
+        """What is newly broken at most steps, linearised at all of them; true for the direction that it has."""
         assert self.network is not None and point.flow is not None
-        if self.seeded:
+        if self.rounds >= SEEDED_ROUNDS:
             return []
-        asked = broken_most(point.violations, self.pool.names, self.problem.grid.n)
+        asked = broken_most(point.violations, self.pool.names, self.problem.grid.n, self.seeded)
+        self.seeded |= {(case, element) for (case, _), elements in asked.items() for element in elements}
         known: set[Key] = set()
         found = []
         with self.timed("sensitivities"):
@@ -142,7 +145,6 @@ class Cutting:
         assert self.exposure is not None
         had = {self.pool.key(c) for c in kept}
         wanted = [cut for same, cut in seeds if not (same and self.pool.key(cut) in had)]
-        self.seeded = True
         if wanted:
             mine = within_reach(wanted, self.exposure, self.problem.grid, reach(self.problem))
             rows, acting = self._rows(mine, " seeds")
@@ -226,10 +228,11 @@ class Cutting:
         at = [(c, flow.p_mw[c.case, c.step], flow.q_mvar[c.case, c.step]) for c in self.pool.live]
         return tuple(c for c, p, q in at if c.limit - float(c.dp @ p + c.dq @ q) <= TIGHT_PCT)
 
-    def moved(self, point: Checked) -> float:
-        """All money that a point moves, earned or spent."""
+    def money(self, point: Checked) -> float:
+        """What a point costs or, where its terms cancel, a share of all that it moves; at least 1."""
         x = point.raw.x
-        return float(np.abs(self.grown.cost[: len(x)]) @ np.abs(x))
+        moved = float(np.abs(self.grown.cost[: len(x)]) @ np.abs(x))
+        return max(1.0, abs(point.raw.objective), SHARE_OF_MOVED * moved)
 
     def padded(self, x: Array) -> Array:
         """A point found before the last cuts, on today's columns."""

@@ -23,6 +23,7 @@ from vpp.domain.time import Array
 
 CLOSE_PCT, CLOSE_VOLTAGE_PCT = 3.0, 1.0
 OFF_PCT = 0.02
+PART_OF_SPENT, LEAST_PART = 5e-4, 0.01
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,14 @@ class Better:
     cuts: tuple[Cut, ...]
     replaced: frozenset[int]
     worth_eur: float
+
+
+def allowed_eur(of_gap_eur: float, spent_eur: float) -> float:
+    """What errors may be worth: a part of the gap, and where a plan is continuous a small share of what cuts cost it.
+
+    That is `spent_eur`, infinite for plans with integers.
+    """
+    return min(of_gap_eur, max(PART_OF_SPENT * spent_eur, LEAST_PART * of_gap_eur))
 
 
 def priced(pool: CutPool, row_duals: Array) -> dict[int, float]:

@@ -42,6 +42,7 @@ from dispatch.heuristics import (
 from dispatch.hull import hull_bound
 from dispatch.parts import Part, integer_parts
 from dispatch.problem import Problem, cost_terms, read_schedule
+from dispatch.refine import allowed_eur
 from dispatch.secured import Secured
 from dispatch.solvers.highs_door import Basis
 from dispatch.solvers.raw import Raw
@@ -59,9 +60,8 @@ __all__ = [
 SHORT_SHARE, SETTLE_SHARE = 0.1, 0.4
 RESPOND_SHARE, ROUND_SHARE, NEAR_SHARE, WHOLE_SHARE = 0.5, 0.3, 0.4, 0.7
 PART_OF_GAP, TIGHT_GAP, PART_OF_ALLOWED = 0.5, 5e-3, 0.1
-POLISH_SHARE, FINISHED = 0.1, 0.1
+POLISH_SHARE, FINISHED, GRACE_S = 0.1, 0.1, 1.0
 PART_OF_MISS, RELAXED_PART_OF_MISS, REFINED_ROUNDS = 0.2, 1.0, 8
-GRACE_S = 1.0
 Propose = Callable[[], Array | None]
 
 
@@ -112,6 +112,7 @@ class _Search:
     fallback: Mapping[str, Array]
     began: float = field(default_factory=time.perf_counter)
     bound: float = -np.inf
+    first: float = np.inf
     best: Checked | None = None
     answers: Array | None = None
     certified: Checked | None = None
@@ -172,15 +173,15 @@ class _Search:
     def _improved(self, point: Checked, part: float = PART_OF_MISS) -> bool:
         """Cuts against what a point violates; where it violates nothing, better ones for what it does not meet exactly.
 
-        What these are worth must be more than `part` of the gap, on all money that moves, since its sum may be nothing.
-        Bounds found with cuts since replaced do not hold.
+        These are worth more than `part` of the gap (see `allowed_eur`). Bounds found with cuts since replaced are void.
         """
         if point.violations:
             return self.cutting.cut(point)
         if self.cutting.rounds >= REFINED_ROUNDS or (self.best is not None and point.rank > self.best.rank):
             return False
         had = len(self.cutting.pool.replaced)
-        better = self.cutting.refine(point, part * self.rel_gap * max(1.0, self.cutting.moved(point)))
+        spent = np.inf if self.cutting.problem.integer.any() else point.raw.objective - self.first
+        better = self.cutting.refine(point, allowed_eur(part * self.rel_gap * self.cutting.money(point), spent))
         if len(self.cutting.pool.replaced) > had:
             self.bound = -np.inf
         return better
@@ -190,6 +191,7 @@ class _Search:
         with self.cutting.timed("solve"):
             self.relaxed = self.cutting.living.solve_lp(self.left_s)
         self.relaxed_rows = self.cutting.grown.rows
+        self.first = min(self.first, self.relaxed.objective)
         self.bound = max(self.bound, self.relaxed.objective)
         return self.relaxed
 
@@ -384,17 +386,15 @@ class _Search:
         within = self._gap(objective) <= self.rel_gap + SMALL
         status = "violated" if self.best.violations else "optimal" if within else "feasible"
         duals = raw.row_duals
-        if duals is not None:
-            duals = np.concatenate([duals, np.zeros(grown.rows - len(duals))])
+        duals = None if duals is None else np.concatenate([duals, np.zeros(grown.rows - len(duals))])
         wall = {name: cutting.wall_s.get(name, 0.0) for name in ("build", "solve", "ac", "sensitivities")}
         solution = Solution(
             read_schedule(grown, x, duals, tan_phi), objective, min(self.bound, objective), status,
             cost_terms(grown, x), cutting.rounds, self.violations_first or 0, wall,
             relaxations=cutting.relaxations(self.best),
         )  # fmt: skip
-        tight, pool = cutting.tight(self.best), cutting.pool
-        told = duals if cutting.groups is None else None
+        pool, told = cutting.pool, duals if cutting.groups is None else None
         return Secured(
-            solution, grown, x, tuple(pool.cuts), told, basis, self.plan_basis, tight, tuple(pool.names),
-            self.prices, tuple(pool.live),
+            solution, grown, x, tuple(pool.cuts), told, basis, self.plan_basis, cutting.tight(self.best),
+            tuple(pool.names), self.prices, tuple(pool.live),
         )  # fmt: skip

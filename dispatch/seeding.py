@@ -13,7 +13,7 @@ A. S. Xavier et al., IEEE Trans. Power Syst. 34 (2019), for the filter by reach.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 
@@ -35,11 +35,17 @@ def reach(problem: Problem) -> tuple[Array, Array]:
     return low, high
 
 
-def broken_most(violations: Sequence[Violation], names: Sequence[str], steps: int) -> Asked:
-    """By (case, step) the elements of each case that are broken at most of its steps, `SEEDED` at most."""
+def broken_most(
+    violations: Sequence[Violation], names: Sequence[str], steps: int, known: Collection[tuple[int, str]] = ()
+) -> Asked:
+    """By (case, step) the elements of each case that are broken at most of its steps, `SEEDED` at most.
+
+    Those `known` (case, element) are left out.
+    """
     found: dict[tuple[int, int], set[str]] = {}
     for case, name in enumerate(names):
-        count = Counter(v.element for v in violations if v.case == name and v.element != "network")
+        count = Counter(v.element for v in violations if v.case == name and (case, v.element) not in known)
+        count.pop("network", None)
         elements = {element for element, _ in count.most_common(SEEDED)}
         if elements:
             found |= {(case, step): elements for step in range(steps)}

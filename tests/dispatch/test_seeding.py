@@ -29,6 +29,9 @@ def test_the_elements_broken_at_most_steps_of_a_case_are_asked_for_at_all_of_the
     assert set(asked) == {(c, t) for c in (0, 1) for t in range(8)}
     assert set(asked[0, 7]) == {f"line {k}" for k in range(2, SEEDED + 2)}
     assert set(asked[1, 0]) == {"trafo 0"}
+    assert set(broken_most(many, ("expected", "lost"), 8, {(0, "line 7"), (1, "line 6")})[0, 0]) == {
+        f"line {k}" for k in range(1, SEEDED + 1)
+    }
     assert broken_most([broken("network", 1)], ("expected",), 8) == {}
 
 
