@@ -102,7 +102,7 @@ def test_ten_random_fleets_break_no_limit_on_two_engines_within_ten_rounds(nets:
     results = []
     for draw in draws(10, 1, NETS):
         model, second = nets[draw.net]
-        results.append(security.run(built(draw, model, steps=64), second, GIVEN))
+        results.append(security.run(built(draw, model, steps=48), second, GIVEN))
     totals = security.totals(results)["totals"]
     assert totals["cases"] == 10 and totals["violations_first"] > 50 and totals["cases_not_binding"] <= 2
     assert (totals["violations_final"], totals["violations_final_second"]) == (0, 0)

@@ -8,9 +8,11 @@ import pytest
 from dispatch.assets import price_elastic
 from dispatch.certify import certify
 from dispatch.cut_pool import EXCESS_EUR_PER_MWH, MARGIN_LOADING_PCT
-from dispatch.problem import assemble
+from dispatch.cutting import Cutting
+from dispatch.problem import assemble, check_solution
 from dispatch.products.energy import bid_energy
 from dispatch.secure import secure_plan, solve_secure
+from dispatch.solvers.raw import Raw
 from tests.dispatch.oracle_tools import asset_of, context_of
 from tests.dispatch.tiny import ThreeBusNet, exposure, generator, grid, load
 from vpp.domain.schedule import Solution
@@ -91,3 +93,18 @@ def test_what_an_event_before_the_plan_brings_back_is_a_load_of_its_bus_too() ->
     secured = event_answer(ThreeBusNet(rating_mw=(9.0, 1.0)), owed_mw)
     assert secured.violations_first >= 3
     assert -secured.schedule.power_mw[0].min() <= 1.0 - MARGIN_LOADING_PCT / 100.0 + 1e-6
+
+
+@pytest.mark.parametrize(("power_mw", "excess_mw"), [(0.995, 0.0), (1.2, 0.21)])
+def test_a_plan_comes_with_rows_that_it_keeps_whatever_cuts_came_after_it(power_mw: float, excess_mw: float) -> None:
+    """A clean plan is inside its margin at worst, so later cuts are freed; a violated one pays for exceeding them."""
+    problem = assemble(ON, ("g",), [generator("g", ON, 3.0, 0.0), bid_energy(("g",), ("g",), ON, PRICE)])
+    cutting = Cutting(problem, ThreeBusNet(rating_mw=(9.0, 1.0)), exposure([2], QUIET))
+    cutting.begin([])
+    assert cutting.cut(cutting.check(Raw(np.full(8, 1.5), None, 0.0, 0.0, "optimal")))
+    point = cutting.check(Raw(np.full(8, power_mw), None, 0.0, 0.0, "optimal"))
+    assert bool(point.violations) == (excess_mw > 0.0)
+    x = cutting.completed(point)
+    check_solution(cutting.grown, x, integral=False)
+    np.testing.assert_allclose(cutting.exceeded(x).max(), excess_mw, atol=1e-9)
+    assert len(cutting.pool.live) == (0 if excess_mw == 0.0 else len(cutting.pool.cuts))
