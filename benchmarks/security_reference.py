@@ -89,8 +89,8 @@ def _step(case: SecurityCase, problem: Problem, point: Point, radius: float) -> 
 
 
 def _rated(case: SecurityCase) -> Array:
-    """(N,) MW, the size of each asset."""
-    return np.array([float(getattr(a.params, "power_mw", 0.0)) for a in case.assets])
+    """(N,) MW, the size of each asset; that of elastic loads is what they take."""
+    return np.array([getattr(a.params, "power_mw", getattr(a.params, "capacity_mw", 0.0)) for a in case.assets])
 
 
 def _point(case: SecurityCase, problem: Problem, x: Array) -> Point:
