@@ -4,7 +4,7 @@ A case is a net, a day of its own profiles, a scale and a seed. Sites are drawn 
 capacity is the power, shared by the sites at random weights, at which both injection and consumption break limits in
 a tenth of the day's steps. The fleet's size is `scale` times that, and each kind has its share of it, `SHARES`:
 batteries and photovoltaics everywhere, price-elastic loads or on/off mills beside them. Prices are a day's with its
-valley and its evening peak, moved at random.
+valley and its evening peak, moved at random. Elastic loads, which never rest, are at most three times their share.
 
 Nothing of ours can cure a limit that the others break alone, so by construction such a day is passed over: a day
 counts only where the net keeps its limits with the margins of a plan while the fleet does the least it can (batteries
@@ -46,6 +46,7 @@ NETS = (
 SCALES = (1.2, 3.0)
 SHARES = {"battery": 0.6, "curtailable": 0.6, "price_elastic": 0.25, "process": 0.3}
 SITES = (4, 12)
+MOST_TIMES_MUST_RUN = 3.0
 STORED_EUR_PER_MWH = {"battery": 70.0, "process": 65.0}
 BROKEN_SHARE, LEAST_MW, DOUBLINGS, HALVINGS = 0.1, 1e-3, 20, 6
 MOST_DRAWS = 40
@@ -127,8 +128,8 @@ def _on_day(draw: Draw, model: GridModel, steps: int, integers: bool, passed_ove
     buses = _sites(model, rng)
     weight = rng.dirichlet(np.full(len(buses), 2.0))
     hosting_mw = _hosting(model, grid, p, q, buses, weight)
-    site_mw = weight * max(hosting_mw, LEAST_MW) * draw.scale
-    assets, states, inputs = _fleet(model, grid, buses, site_mw, rng, integers)
+    site_mw = weight * max(hosting_mw, LEAST_MW)
+    assets, states, inputs = _fleet(model, grid, buses, site_mw, draw.scale, rng, integers)
     exposure = _exposure(model, assets, p, q)
     incurable = _incurable(model, grid, exposure, _least(assets, inputs, grid.n))
     price = (PRICE_EUR_PER_MWH * rng.uniform(0.7, 1.4) + rng.normal(0.0, 6.0, 24))[_hour(grid)]
@@ -197,7 +198,7 @@ def _hosting(model: GridModel, grid: TimeGrid, p: Array, q: Array, buses: Sequen
 
 
 def _fleet(
-    model: GridModel, grid: TimeGrid, buses: Sequence[int], site_mw: Array, rng: Rng, integers: bool
+    model: GridModel, grid: TimeGrid, buses: Sequence[int], site_mw: Array, scale: float, rng: Rng, integers: bool
 ) -> tuple[tuple[Asset, ...], dict[str, AssetState], dict[str, dict[str, Array]]]:
     """Every site gets batteries and photovoltaics, and an elastic load or a mill."""
     makers = {"battery": _battery, "curtailable": _photovoltaics, "price_elastic": _elastic, "process": _mill}
@@ -209,7 +210,8 @@ def _fleet(
     for site, (position, mw) in enumerate(zip(buses, site_mw, strict=True)):
         flexible = "process" if integers and site % 3 == 0 else "price_elastic"
         for kind in ("battery", "curtailable", flexible):
-            power = float(mw * SHARES[kind] * rng.uniform(0.7, 1.3)) + 1e-4
+            times = min(scale, MOST_TIMES_MUST_RUN) if kind == "price_elastic" else scale
+            power = float(mw * times * SHARES[kind] * rng.uniform(0.7, 1.3)) + 1e-4
             name = f"{kind}-{site}"
             params, given, state = makers[kind](rng, name, power, grid, shape)
             tan_phi = float(rng.choice([0.0, -0.1, 0.2])) if kind == "curtailable" else 0.0
