@@ -7,7 +7,7 @@ a priced excess each. Where many assets act alike, cuts stand over the sums of t
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -37,7 +37,7 @@ from vpp.domain.time import Array
 
 NEAR_PCT, NEAR_ERRORS_PCT = 97.0, 90.0
 TIGHT_PCT = 10.0
-SEEDED_ROUNDS = 2
+SEEDED_ROUNDS, TRIED, HALVINGS = 2, 3, 6
 SHARE_OF_MOVED = 0.1
 EXPECTED = ("expected",)
 
@@ -104,40 +104,61 @@ class Cutting:
             return Checked(raw, tuple(self.network.violations(flow, self.exposure.names)), flow)
 
     def cut(self, point: Checked) -> bool:
-        """Adds cuts against a point; false where none can help."""
+        """Adds cuts against a point, in place of older ones that are too strict there; false where none can help."""
         if self.network is None or point.flow is None:
             return False
         with self.timed("ac"):
             near_pct = NEAR_PCT if self.pool.errors is None else NEAR_ERRORS_PCT
+            flow = self._solvable(self.network, point.flow)
             with self.timed("sensitivities"):
-                offered = self.network.cuts(point.flow, near_pct=near_pct)
-            seeds = self._seeds(point)
+                offered = self.network.cuts(flow, near_pct=near_pct)
+                seeds = self._seeds(point, flow)
         with self.timed("build"):
-            taken = self.pool.taken(offered, point.flow)
+            taken = self.pool.taken(offered, flow)
             rows, kept = self._rows(taken)
             nobody = {self.pool.key(c) for c in taken} - {self.pool.key(c) for c in kept}
             self.pool.helpless |= nobody
-            hopeless = self.pool.helpless | self._exceeded_keys(point.raw.x)
+            tried = {key for key in self._exceeded_keys(point.raw.x) if self.pool.repeats[key] >= TRIED}
+            hopeless = self.pool.helpless | tried
             if not kept or all((v.element, v.step, v.case) in hopeless for v in point.violations):
                 return False
             self.rounds += 1
+            self._replace(refine.too_strict(self.pool, flow, kept))
             self._add(taken, rows, kept)
             self._seed(seeds, kept)
         return True
 
-    def _seeds(self, point: Checked) -> list[tuple[bool, Cut]]:
+    def _solvable(self, network: Network, flow: Flow) -> Flow:
+        """`flow`, but with our assets nearer to rest, by halves, where a step has no solution and so no derivative."""
+        assert self.exposure is not None
+        at_rest = bus_injection(self.exposure, np.zeros((len(self.problem.asset_ids), self.problem.grid.n)))
+        for _ in range(HALVINGS):
+            lost = ~flow.converged
+            if not lost.any():
+                break
+            p, q = flow.p_mw.copy(), flow.q_mvar.copy()
+            for moved, rest in ((p, at_rest[0]), (q, at_rest[1])):
+                moved[lost] = (moved[lost] + rest[lost]) / 2.0
+            flow = network.flow(flow.grid, p, q)
+        return flow
+
+    def _replace(self, places: Collection[int]) -> None:
+        """Cuts of the pool that bound nothing from now on."""
+        self.living.free_rows([self.pool.rows[i] for i in sorted(places)])
+        self.pool.replaced |= set(places)
+
+    def _seeds(self, point: Checked, flow: Flow) -> list[tuple[bool, Cut]]:
         """What is newly broken at most steps, linearised at all of them; true for the direction that it has."""
-        assert self.network is not None and point.flow is not None
+        assert self.network is not None
         if self.rounds >= SEEDED_ROUNDS:
             return []
         asked = broken_most(point.violations, self.pool.names, self.problem.grid.n, self.seeded)
         self.seeded |= {(case, element) for (case, _), elements in asked.items() for element in elements}
         known: set[Key] = set()
         found = []
-        with self.timed("sensitivities"):
-            for cut in self.network.cuts(point.flow, asked=asked):
-                found.append((self.pool.key(cut) not in known, self.pool.aimed(cut, point.flow)[1]))
-                known.add(self.pool.key(cut))
+        for cut in self.network.cuts(flow, asked=asked):
+            found.append((self.pool.key(cut) not in known, self.pool.aimed(cut, flow)[1]))
+            known.add(self.pool.key(cut))
         return found
 
     def _seed(self, seeds: Sequence[tuple[bool, Cut]], kept: Sequence[Cut]) -> None:
@@ -192,8 +213,7 @@ class Cutting:
             better = refine.better(pool, flow, known, prices, per_mw, fresh)
             if better.worth_eur <= allowed_eur:
                 return False
-            self.living.free_rows([pool.rows[i] for i in sorted(better.replaced)])
-            pool.replaced |= better.replaced
+            self._replace(better.replaced)
             self.rounds += 1
             rows, kept = self._rows(better.cuts)
             self._add([], rows, kept)
@@ -250,8 +270,7 @@ class Cutting:
         if point.violations:
             x[self.excess_from + late] += past[late]
         elif len(late):
-            self.living.free_rows(rows[late].tolist())
-            self.pool.replaced |= set(late.tolist())
+            self._replace(late.tolist())
         return x
 
 

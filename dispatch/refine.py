@@ -81,18 +81,34 @@ def better(
     aims: dict[Key, tuple[float, Cut]] = {}
     for i, past in known.items():
         cut, key = pool.cuts[i], pool.key(pool.cuts[i])
-        if key not in fresh or not _same_side(cut, fresh[key]):
+        if key not in fresh:
             continue
-        true, _ = aims.setdefault(key, pool.aimed(fresh[key], flow))
-        if i in prices:
-            worth[key] = worth.get(key, 0.0) + prices[i] * abs(true) / per_mw[i]
+        true, same = aims.setdefault(key, pool.aimed(fresh[key], flow))[0], _same_side(cut, fresh[key])
         if past > true + OFF_PCT:
             replaced.add(i)
-        lax[key] = max(lax.get(key, -np.inf), past if i not in replaced else -np.inf)
-    changed = [key for key, most in lax.items() if most < aims[key][0] - OFF_PCT]
+        if i in prices and (same or i in replaced):
+            worth[key] = worth.get(key, 0.0) + prices[i] * abs(true if same else past - true) / per_mw[i]
+        if same:
+            lax[key] = max(lax.get(key, -np.inf), past if i not in replaced else -np.inf)
+    added = {key for key, most in lax.items() if most < aims[key][0] - OFF_PCT}
+    changed = added | {pool.key(pool.cuts[i]) for i in replaced}
     return Better(
-        tuple(aims[key][1] for key in changed), frozenset(replaced), sum(worth.get(key, 0.0) for key in changed)
+        tuple(aims[key][1] for key in sorted(added)), frozenset(replaced), sum(worth.get(k, 0.0) for k in changed)
     )
+
+
+def too_strict(pool: CutPool, flow: Flow, fresh: Sequence[Cut]) -> set[int]:
+    """Places in the pool of cuts that ask for more than the `fresh` ones of their elements, which hold at `flow`.
+
+    An element has one value: what its fresh cut says on the side that it is on, no cut of either side may exceed.
+    """
+    by_key = {pool.key(c): c for c in fresh}
+    return {
+        i
+        for i, cut in enumerate(pool.cuts)
+        if i not in pool.replaced and (new := by_key.get(pool.key(cut))) is not None
+        if _past(cut, flow) > _past(new, flow) + OFF_PCT
+    }
 
 
 def _past(cut: Cut, flow: Flow) -> float:

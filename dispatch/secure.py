@@ -175,13 +175,12 @@ class _Search:
 
         These are worth more than `part` of the gap (see `allowed_eur`). Bounds found with cuts since replaced are void.
         """
-        if point.violations:
-            return self.cutting.cut(point)
-        if self.cutting.rounds >= REFINED_ROUNDS or (self.best is not None and point.rank > self.best.rank):
+        had, late = len(self.cutting.pool.replaced), self.cutting.rounds >= REFINED_ROUNDS
+        if not point.violations and (late or (self.best is not None and point.rank > self.best.rank)):
             return False
-        had = len(self.cutting.pool.replaced)
         spent = np.inf if self.cutting.problem.integer.any() else point.raw.objective - self.first
-        better = self.cutting.refine(point, allowed_eur(part * self.rel_gap * self.cutting.money(point), spent))
+        allowed = allowed_eur(part * self.rel_gap * self.cutting.money(point), spent)
+        better = self.cutting.cut(point) if point.violations else self.cutting.refine(point, allowed)
         if len(self.cutting.pool.replaced) > had:
             self.bound = -np.inf
         return better
