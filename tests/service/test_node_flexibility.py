@@ -1,0 +1,248 @@
+"""The answer to a grid desk on the demo: shape, physics, network, and every fault of a question."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import numpy as np
+import pytest
+
+from dispatch.convex import beyond
+from dispatch.pq_region import ASSETS
+from tests.service.conftest import local
+from vpp.domain.errors import InputFaults
+from vpp.domain.portfolio import Portfolio, Site
+from vpp.domain.schedule import DispatchRun
+from vpp.domain.time import QUARTER, rfc3339
+from vpp.service.api.disclosure import without_names
+from vpp.service.assemble import exposure_of
+from vpp.service.flexibility_answer import answer, random_response
+from vpp.service.flexibility_place import Place, bus_number, effects, element_name
+from vpp.service.flexibility_report import question
+from vpp.service.node_flexibility import (
+    NOTICE,
+    ORDERED,
+    Asked,
+    node_region,
+    plan_flow,
+    rating_mva,
+    reach_of,
+    spots_of,
+)  # fmt: skip
+from vpp.service.situation import Situation
+from vpp.service.system import System
+
+Secured = tuple[System, Situation, DispatchRun]
+AT = local("2016-07-12 17:30")
+HOUR = timedelta(hours=1)
+INTERVAL = {
+    "start", "p_min_mw", "p_max_mw", "q_min_mvar", "q_max_mvar", "polygon", "p50_mw", "p90_mw", "p50_down_mw",
+    "p90_down_mw", "planned", "binding", "violated", "effect_pct_per_mw",
+}  # fmt: skip
+WHOLE = {"intervals", "sustain_mwh", "rebound", "merit", "baseline_mw", "binding", "certificate", "wall_s", "notice",
+         "opposite", "effect", "assets", "sites", "held_to_plan", "place", "at", "horizon", "baseline"}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def told(secured: Secured) -> dict[str, Any]:
+    _, s, run = secured
+    return answer(s, run.schedule, Place(bus="bus 93"), AT, HOUR)
+
+
+def test_an_answer_has_the_fields_of_the_contract(told: dict[str, Any]) -> None:
+    assert set(told) == WHOLE and len(told["intervals"]) == 4
+    assert all(set(i) == INTERVAL for i in told["intervals"])
+    assert told["assets"] == ["chambers", "battery-cold-store"] and told["notice"] == "PT15M"
+    assert told["wall_s"]["total"] == pytest.approx(sum(v for k, v in told["wall_s"].items() if k != "total"), rel=1e-3)
+    assert [r["hours"] for r in told["sustain_mwh"]] == [0.25, 0.5, 1.0]
+
+
+def test_every_corner_is_clean_by_the_reference_engine(told: dict[str, Any]) -> None:
+    certificate = told["certificate"]
+    assert certificate["engine"] == "pandapower" and certificate["verdict"] == "clean"
+    assert certificate["corners"] == certificate["corners_clean"] == sum(len(i["polygon"]) for i in told["intervals"])
+    assert certificate["corners"] >= 16 and certificate["outages"] == ["section-84"]
+
+
+def test_the_polygon_holds_the_plan_and_its_bounds_are_its_own(told: dict[str, Any]) -> None:
+    for i, base in zip(told["intervals"], told["baseline_mw"], strict=True):
+        corners = np.array(i["polygon"])
+        assert (i["p_min_mw"], i["p_max_mw"]) == (corners[:, 0].min(), corners[:, 0].max())
+        assert (i["q_min_mvar"], i["q_max_mvar"]) == (corners[:, 1].min(), corners[:, 1].max())
+        assert beyond(corners, np.array([i["planned"]]))[0] <= 1e-6
+        assert i["planned"][0] == pytest.approx(base)
+        assert 0.0 <= i["p90_mw"] <= i["p50_mw"] == pytest.approx(i["p_max_mw"] - base)
+        assert np.ptp(corners[:, 1]) > 1.0, "the battery's inverter gives Q"
+
+
+def test_no_window_holds_more_than_its_intervals_and_the_merit_curve_ends_there(told: dict[str, Any]) -> None:
+    first = told["intervals"][0]
+    up, down = first["p_max_mw"] - first["planned"][0], first["planned"][0] - first["p_min_mw"]
+    for row in told["sustain_mwh"]:
+        assert row["up_mw"] <= up + 1e-3 and row["down_mw"] <= down + 1e-3
+        assert row["up_mwh"] == pytest.approx(row["up_mw"] * row["hours"])
+    mw = [m for m, _ in told["merit"]]
+    assert mw == sorted(mw) and mw[0] == pytest.approx(-down, abs=2e-3) and mw[-1] == pytest.approx(up, abs=2e-3)
+    assert {"held_mw", "start", "end", "mwh", "mw_by_bus"} == set(told["rebound"]["up"])
+    (unit,) = told["opposite"]
+    assert unit["unit"] == "demo-unit" and unit["up_mw"] > 0.5 and unit["down_mw"] > 0.5
+
+
+def test_a_region_by_one_call_is_that_of_the_answer(secured: Secured, told: dict[str, Any]) -> None:
+    _, s, run = secured
+    found = node_region(s, run.schedule, 93, s.grid.index_of(AT))
+    assert found.corners == pytest.approx(np.array(told["intervals"][0]["polygon"]), abs=1e-6)
+    with pytest.raises(ValueError, match="no controllable asset at bus 1"):
+        node_region(s, run.schedule, 1, 0)
+
+
+def test_random_points_inside_are_feasible_in_the_network(secured: Secured, told: dict[str, Any]) -> None:
+    """At the point itself, everything else as planned, by a flow of all buses."""
+    _, s, run = secured
+    side, exposure, t = s.grid_side, exposure_of(s), s.grid.index_of(AT)
+    assert side is not None and exposure is not None
+    rng, bus = np.random.default_rng(3), side.network.buses.index(93)
+    corners = np.array(told["intervals"][0]["polygon"])
+    points = rng.dirichlet(np.full(len(corners), 0.4), 60) @ corners
+    flow = plan_flow(s, run.schedule)
+    assert flow is not None
+    network = side.network.starting_at([int(k) for k in flow.taps[0, t - 1]])
+    p, q = (np.repeat(v[:, t : t + 1], 61, axis=0) for v in (flow.p_mw, flow.q_mvar))
+    base = np.array(told["intervals"][0]["planned"])
+    p[1:, 0, bus] += points[:, 0] - base[0]
+    q[1:, 0, bus] += points[:, 1] - base[1]
+    assert network.violations(network.flow(s.grid.part(t, t + 1), p, q), [str(k) for k in range(61)]) == []
+
+
+def test_an_element_is_answered_by_the_assets_that_act_on_it(secured: Secured) -> None:
+    """Line 18 is protected by a congestion point; its relief per MW is what a flow with one MW more says."""
+    _, s, run = secured
+    told = answer(s, run.schedule, Place(element="line 18"), AT, QUARTER)
+    assert {"mill-1", "cooling", "battery-plastics"} <= set(told["assets"])
+    assert told["effect"]["element"] == "line 18" and told["effect"]["buses"] == [93, 98, 101, 104, 106]
+    t, flow = s.grid.index_of(AT), plan_flow(s, run.schedule)
+    assert flow is not None and s.grid_side is not None
+    network, e = s.grid_side.network, s.grid_side.network.elements.index("line 18")
+    p = flow.p_mw[:1, t : t + 1].copy()
+    p[0, 0, network.buses.index(98)] += 0.5
+    moved = network.flow(s.grid.part(t, t + 1), p, flow.q_mvar[:1, t : t + 1], flow.taps[:1, t : t + 1])
+    change = (moved.loading_pct[0, 0, e] - flow.loading_pct[0, t, e]) / 0.5
+    assert told["intervals"][0]["effect_pct_per_mw"][1] == pytest.approx(change, rel=0.05)
+    assert abs(change) > 5.0
+
+
+def test_an_element_that_no_point_protects_names_those_with_a_tenth_of_the_greatest_effect(secured: Secured) -> None:
+    _, s, run = secured
+    flow, t = plan_flow(s, run.schedule), s.grid.index_of(AT)
+    assert flow is not None and s.grid_side is not None
+    told = answer(s, run.schedule, Place(element="17"), AT, QUARTER)
+    buses = sorted({a.bus for a in s.portfolio.assets if a.bus is not None and a.control != "none"})
+    effect = np.abs(effects(s.grid_side.network, flow, buses, "line 17", [t])[0])
+    acting = {b for b, v in zip(buses, effect, strict=True) if v >= 0.1 * effect.max()}
+    assert {s.portfolio.asset(a).bus for a in told["assets"]} == acting
+
+
+def test_an_order_and_a_notice_bind_and_the_plan_stays_inside(secured: Secured) -> None:
+    _, s, run = secured
+    t, n = s.grid.index_of(AT), s.grid.n
+    ordered = replace(s, limits={"battery-cold-store": (np.full(n, -0.1), np.full(n, 0.2))})
+    asked = Asked(ordered, run.schedule, ("chambers", "battery-cold-store"), t, t + 2)
+    found = reach_of(asked).ranges[("battery-cold-store",)]
+    planned = run.schedule.power_of("battery-cold-store")[t : t + 2]
+    assert (found.high_mw <= np.maximum(0.2, planned) + 1e-9).all()
+    late = replace(s, now=s.grid.starts[t + 1] - timedelta(minutes=15))
+    chambers = reach_of(replace(asked, s=late)).ranges[("chambers",)]
+    assert chambers.low_mw[0] == chambers.high_mw[0] and chambers.low_mw[1] < chambers.high_mw[1]
+    later = replace(s, now=s.grid.starts[t + 4])
+    assert reach_of(replace(asked, s=later)).held["chambers"] == NOTICE
+
+
+def test_what_a_plan_does_not_decide_is_held(secured: Secured) -> None:
+    _, s, run = secured
+    given = replace(s, given_mw={"chambers": run.schedule.power_of("chambers")})
+    found = reach_of(Asked(given, run.schedule, ("chambers",), 100, 101))
+    assert found.held == {"chambers": ORDERED}
+    assert found.ranges[("chambers",)].low_mw == found.ranges[("chambers",)].high_mw
+
+
+def test_an_inverter_is_rated_by_its_entry_or_its_kind(secured: Secured) -> None:
+    portfolio = secured[1].portfolio
+    rated = {a: rating_mva(portfolio.asset(a)) for a in ("battery-glass", "pv-83", "chambers")}
+    assert rated == {"battery-glass": 1.65, "pv-83": 1.05, "chambers": 0.0}
+
+
+def test_price_takers_are_random_and_batteries_are_not(secured: Secured) -> None:
+    """Nine times in ten a price-taker of 15 % gives 1 - 1.2816 * 0.15 of what it is asked for."""
+    _, s, run = secured
+    t = s.grid.index_of(AT)
+    asked = Asked(s, run.schedule, ("melting",), t, t + 1)
+    reach = reach_of(asked)
+    region = node_region(s, run.schedule, 64, t)
+    one = reach.ranges[("melting",)]
+    base = float(run.schedule.power_of("melting")[t])
+    ends = np.array([[one.low_mw[0], 0.0], [one.high_mw[0], 0.0]])
+    alone = replace(region, corners=ends, planned=np.array([base, 0.0]))
+    found = random_response(asked, reach, alone, 0)
+    assert found["p90_mw"] == pytest.approx((1.0 - 1.2816 * 0.15) * found["p50_mw"]) and found["p50_mw"] > 0.01
+    sure = Asked(s, run.schedule, ("battery-glass",), t, t + 1)
+    likely = random_response(sure, reach_of(sure), region, 0)
+    assert likely["p90_mw"] == pytest.approx(likely["p50_mw"])
+
+
+def test_cells_are_buses_and_without_a_network_nothing_is_certified(secured: Secured) -> None:
+    _, s, run = secured
+    t = s.grid.index_of(AT)
+    asked = Asked(s, run.schedule, ("chambers", "battery-cold-store", "cooling"), t, t + 1)
+    assert len(spots_of(asked, reach_of(asked))[0].cells) == 2
+    told = answer(replace(s, grid_side=None), run.schedule, Place(point="feeder-9"), AT, QUARTER)
+    assert told["certificate"] is None and told["effect"] is None
+    assert set(told["intervals"][0]["binding"].values()) == {ASSETS}
+
+
+def test_every_fault_of_a_question_is_listed_at_once(secured: Secured) -> None:
+    _, s, run = secured
+    place = Place(bus="7777", element="line 9999", point="nowhere")
+    with pytest.raises(InputFaults) as wrong:
+        answer(s, run.schedule, place, s.grid.end, timedelta(minutes=20))
+    assert [f.field for f in wrong.value.faults] == ["bus", "bus", "element", "point", "horizon", "at"]
+    with pytest.raises(InputFaults, match="the window ends after the plan"):
+        answer(s, run.schedule, Place(bus="93"), s.grid.end - QUARTER, HOUR)
+
+
+def test_every_fault_of_form_is_listed_at_once() -> None:
+    with pytest.raises(InputFaults) as wrong:
+        question("93", "line 18", None, "2016-07-12T17:30:00", "4 hours")
+    assert [f.field for f in wrong.value.faults] == ["bus", "at", "horizon"]
+    place, at, horizon = question("93", None, None, "2016-07-12T17:30:00+02:00", "PT4H")
+    assert (place, at, horizon) == (Place(bus="93"), AT, timedelta(hours=4))
+    assert isinstance(at, datetime) and rfc3339(at) == "2016-07-12T15:30:00Z"
+
+
+def test_names_of_buses_and_elements() -> None:
+    assert [bus_number(n) for n in ("93", "bus 93", "Bus", "-1", "9" * 12)] == [93, 93, None, None, None]
+    known = ("line 18", "trafo 0")
+    found = [element_name(n, known) for n in ("18", "line 18", "trafo 0", "0")]
+    assert found == ["line 18", "line 18", "trafo 0", None]
+
+
+def test_a_grid_desk_sees_names_only_where_all_sites_may_be_shown() -> None:
+    def portfolio(*single: bool) -> Portfolio:
+        sites = tuple(Site(f"s{i}", "", show) for i, show in enumerate(single))
+        asset: Any = type("A", (), {})
+        assets = []
+        for i in range(len(single)):
+            one = asset()
+            one.id, one.site, one.bus = f"a{i}", f"s{i}", i
+            assets.append(one)
+        return Portfolio("p", "", "UTC", "EUR", sites, (), tuple(assets), ())
+
+    told = {"assets": ["a0", "a1"], "held_to_plan": {"a0": "why"}, "merit": [[1.0, 2.0]],
+            "rebound": {"up": {"mw_by_bus": {"0": [1.0, 2.0], "1": [0.5, 0.5]}}, "unknown": "why"},
+            "opposite": [{"unit": "u", "sites": 2}, {"unit": "v", "sites": 3}]}  # fmt: skip
+    assert without_names(told, portfolio(True, True))["assets"] == ["a0", "a1"]
+    hidden = without_names(told, portfolio(True, False))
+    assert (hidden["assets"], hidden["held_to_plan"], hidden["merit"]) == ([], {}, [[1.0, 2.0]])
+    assert hidden["rebound"]["up"]["mw_by_bus"] == {"all": [1.5, 2.5]} and hidden["rebound"]["unknown"] == "why"
+    assert [u["unit"] for u in hidden["opposite"]] == ["v"]
