@@ -14,7 +14,8 @@ what they come to.
 
 Assets that work on one store (a silo) are asked together where they lie at one bus; elsewhere they stay as planned,
 as do assets inside their notice and those for which no such optimum is found. A machine that is on or off as a whole
-has no range.
+has no range; what it gives or takes by a start or a stop in t (`switched`) is the same optimum with its integers free
+from then on.
 """
 
 from __future__ import annotations
@@ -34,7 +35,7 @@ from vpp.domain.portfolio import Asset
 from vpp.domain.time import Array, TimeGrid
 
 WORTH, AWAY, WASTE, WAYS = 600.0, 50_000.0, 10_000.0, 100.0
-WAYS_BEFORE = 5_000.0
+WAYS_BEFORE, SWITCH_GAP_EUR = 5_000.0, 5.0
 COMMIT_S, LP_S = 3.0, 2.0
 NEAR = "as planned"
 
@@ -111,9 +112,12 @@ def _one_way_binaries(problem: Problem) -> Bools:
 
 
 def near_plan(assets: Sequence[Asset], context: Context, planned: Mapping[str, Array], earned: Array) -> Problem:
-    """The blocks of `assets` with `as_planned`, a MWh of injection worth `earned` (T,); integers as `committed` leaves
-    them. Raises NotSolved.
-    """
+    """The problem `around_plan` with its integers as `committed` leaves them. Raises NotSolved."""
+    return committed(around_plan(assets, context, planned, earned))
+
+
+def around_plan(assets: Sequence[Asset], context: Context, planned: Mapping[str, Array], earned: Array) -> Problem:
+    """The blocks of `assets` with `as_planned`, a MWh of injection worth `earned` (T,)."""
     kinds = dict.fromkeys(a.kind for a in assets)
     blocks = [KINDS[k].block([a for a in assets if a.kind == k], context) for k in kinds]
     ids = tuple(a.id for a in assets)
@@ -121,7 +125,26 @@ def near_plan(assets: Sequence[Asset], context: Context, planned: Mapping[str, A
     problem = with_block(assemble(context.grid, ids, blocks), as_planned(mw, context.grid))
     worth = np.tile(earned * context.grid.hours, len(ids))
     offset = problem.offset - float(worth @ problem.power_offset)
-    return committed(replace(problem, cost=problem.cost - problem.power.T @ worth, offset=offset))
+    return replace(problem, cost=problem.cost - problem.power.T @ worth, offset=offset)
+
+
+def switched(
+    near: Sequence[Asset], members: Sequence[str], context: Context, planned: Mapping[str, Array], earned: Array,
+    t: int, sign: float,
+) -> dict[str, float] | None:  # fmt: skip
+    """MW that each of `members` injects in step t more (`sign` +1) or less than planned when on and off are free from
+    then on; None where nothing of `near` is on or off as a whole. Raises NotSolved.
+    """
+    problem = around_plan(near, context, planned, earned)
+    if not (problem.integer & ~_one_way_binaries(problem)).any():
+        return None
+    rows = [problem.asset_ids.index(m) for m in members]
+    steps, hours = problem.grid.n, float(problem.grid.hours[t])
+    total = np.asarray(problem.power[[r * steps + t for r in rows]].sum(axis=0)).ravel()
+    cost = free_from(problem, rows, t) - sign * WORTH * hours * total
+    x = solve_alone(replace(problem, cost=cost), COMMIT_S, rel_gap=1e-9, abs_gap=SWITCH_GAP_EUR).x
+    power = injection(problem, x)
+    return {m: float(power[r, t] - planned[m][t]) for m, r in zip(members, rows, strict=True)}
 
 
 class Near:

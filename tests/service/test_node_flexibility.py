@@ -18,7 +18,7 @@ from vpp.domain.schedule import DispatchRun
 from vpp.domain.time import QUARTER, rfc3339
 from vpp.service.api.disclosure import without_names
 from vpp.service.assemble import exposure_of
-from vpp.service.flexibility_answer import answer, random_response
+from vpp.service.flexibility_answer import answer, random_response, switching_of
 from vpp.service.flexibility_place import Place, bus_number, effects, element_name
 from vpp.service.flexibility_report import question
 from vpp.service.node_flexibility import (
@@ -42,7 +42,8 @@ INTERVAL = {
     "p90_down_mw", "planned", "binding", "violated", "effect_pct_per_mw",
 }  # fmt: skip
 WHOLE = {"intervals", "sustain_mwh", "rebound", "merit", "baseline_mw", "binding", "certificate", "wall_s", "notice",
-         "opposite", "effect", "assets", "sites", "held_to_plan", "place", "at", "horizon", "baseline"}  # fmt: skip
+         "opposite", "switching", "effect", "assets", "sites", "held_to_plan", "place", "at", "horizon",
+         "baseline"}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -191,6 +192,34 @@ def test_price_takers_are_random_and_batteries_are_not(secured: Secured) -> None
     assert likely["p90_mw"] == pytest.approx(likely["p50_mw"])
 
 
+def test_machines_that_run_whole_are_told_apart_from_the_polygon(secured: Secured) -> None:
+    """The polygon keeps the mills on and off as planned; a start or a stop is whole mills, and says what it breaks."""
+    _, s, run = secured
+    mills, watts = ("mill-1", "mill-2", "mill-3"), (1.2, 1.5, 1.8)
+    on = np.abs(np.sum([run.schedule.power_of(m) for m in mills], axis=0))
+    t = int(np.flatnonzero((on > 1.0) & (on < 4.0))[-1])
+    asked = Asked(s, run.schedule, mills, t, t + 1)
+    reach = reach_of(asked)
+    assert all(r.low_mw[0] == pytest.approx(r.high_mw[0], abs=1e-3) for r in reach.ranges.values())
+    found = switching_of(asked, reach, plan_flow(s, run.schedule))
+    assert found and all(tuple(sorted(r["assets"])) == mills for r in found)
+    sums = {round(sum(w for w, k in zip(watts, bits, strict=True) if k), 6) for bits in np.ndindex(2, 2, 2)}
+    for row in found:
+        end = on[t] - row["mw"] if row["side"] == "up" else on[t] + row["mw"]
+        assert round(float(end), 3) in {round(x, 3) for x in sums}
+        assert row["violated"] == [] or row["side"] == "down"
+    assert switching_of(replace(asked, assets=("battery-glass",)), reach_of(replace(asked, assets=("battery-glass",))),
+                        None) == []  # fmt: skip
+
+
+def test_the_envelope_of_a_site_is_that_of_its_assets(secured: Secured) -> None:
+    _, s, run = secured
+    told = answer(s, run.schedule, Place(site="plastics-works"), AT, QUARTER)
+    assert told["assets"] == ["extruders", "battery-plastics"] and told["sites"] == 1
+    bus = node_region(s, run.schedule, 104, s.grid.index_of(AT))
+    assert (told["intervals"][0]["p_min_mw"], told["intervals"][0]["p_max_mw"]) == pytest.approx(bus.bounds(0))
+
+
 def test_cells_are_buses_and_without_a_network_nothing_is_certified(secured: Secured) -> None:
     _, s, run = secured
     t = s.grid.index_of(AT)
@@ -203,19 +232,19 @@ def test_cells_are_buses_and_without_a_network_nothing_is_certified(secured: Sec
 
 def test_every_fault_of_a_question_is_listed_at_once(secured: Secured) -> None:
     _, s, run = secured
-    place = Place(bus="7777", element="line 9999", point="nowhere")
+    place = Place(bus="7777", element="line 9999", point="nowhere", site="nobody")
     with pytest.raises(InputFaults) as wrong:
         answer(s, run.schedule, place, s.grid.end, timedelta(minutes=20))
-    assert [f.field for f in wrong.value.faults] == ["bus", "bus", "element", "point", "horizon", "at"]
+    assert [f.field for f in wrong.value.faults] == ["bus", "bus", "element", "point", "site", "horizon", "at"]
     with pytest.raises(InputFaults, match="the window ends after the plan"):
         answer(s, run.schedule, Place(bus="93"), s.grid.end - QUARTER, HOUR)
 
 
 def test_every_fault_of_form_is_listed_at_once() -> None:
     with pytest.raises(InputFaults) as wrong:
-        question("93", "line 18", None, "2016-07-12T17:30:00", "4 hours")
+        question(Place("93", "line 18"), "2016-07-12T17:30:00", "4 hours")
     assert [f.field for f in wrong.value.faults] == ["bus", "at", "horizon"]
-    place, at, horizon = question("93", None, None, "2016-07-12T17:30:00+02:00", "PT4H")
+    place, at, horizon = question(Place("93"), "2016-07-12T17:30:00+02:00", "PT4H")
     assert (place, at, horizon) == (Place(bus="93"), AT, timedelta(hours=4))
     assert isinstance(at, datetime) and rfc3339(at) == "2016-07-12T15:30:00Z"
 
@@ -238,11 +267,12 @@ def test_a_grid_desk_sees_names_only_where_all_sites_may_be_shown() -> None:
             assets.append(one)
         return Portfolio("p", "", "UTC", "EUR", sites, (), tuple(assets), ())
 
-    told = {"assets": ["a0", "a1"], "held_to_plan": {"a0": "why"}, "merit": [[1.0, 2.0]],
+    told = {"assets": ["a0", "a1"], "held_to_plan": {"a0": "why"}, "merit": [[1.0, 2.0]], "switching": [1],
             "rebound": {"up": {"mw_by_bus": {"0": [1.0, 2.0], "1": [0.5, 0.5]}}, "unknown": "why"},
             "opposite": [{"unit": "u", "sites": 2}, {"unit": "v", "sites": 3}]}  # fmt: skip
     assert without_names(told, portfolio(True, True))["assets"] == ["a0", "a1"]
     hidden = without_names(told, portfolio(True, False))
     assert (hidden["assets"], hidden["held_to_plan"], hidden["merit"]) == ([], {}, [[1.0, 2.0]])
+    assert hidden["switching"] == []
     assert hidden["rebound"]["up"]["mw_by_bus"] == {"all": [1.5, 2.5]} and hidden["rebound"]["unknown"] == "why"
     assert [u["unit"] for u in hidden["opposite"]] == ["v"]

@@ -287,18 +287,20 @@ def flexibility(
         str | None, typer.Option("--element", help="Line or transformer to relieve, such as 'line 18'.")
     ] = None,
     point: Annotated[str | None, typer.Option("--point", help="Congestion point of the portfolio.")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Site whose envelope the network leaves.")] = None,
     portfolio: PortfolioOption = DEMO,
     horizon: Annotated[str, typer.Option("--horizon", help="ISO 8601, quarter hours up to PT6H.")] = "PT4H",
     plan: Annotated[Path | None, typer.Option("--plan", help="A plan written by `vpp plan`; else it is made.")] = None,
     out: JsonOption = "-",
 ) -> None:
-    """What a bus, feeder or element can inject more or less, P and Q, by quarter hour, for how long, at what price."""
+    """What a bus, feeder, site or element can inject, P and Q, by quarter hour, for how long and at what price."""
     from vpp.domain.errors import InputFaults
     from vpp.service.explaining import plan_text
+    from vpp.service.flexibility_place import Place
     from vpp.service.flexibility_report import flexibility_report, question
 
     try:
-        asked = question(bus, element, point, at, horizon)
+        asked = question(Place(bus, element, point, site), at, horizon)
     except InputFaults as wrong:
         raise typer.BadParameter("; ".join(map(str, wrong.faults))) from None
     text, console = plan_text(plan) if plan is not None else None, _console(out)

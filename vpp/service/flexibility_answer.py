@@ -15,7 +15,7 @@ from dispatch.convex import area
 from dispatch.corridor import Group, Held, cheapest, hold, merit, rebound_mw
 from dispatch.exposure import Exposure
 from dispatch.flexibility import Direction
-from dispatch.leeway import near_plan, units
+from dispatch.leeway import near_plan, switched, units
 from dispatch.pq_region import ASSETS, Around, Region
 from dispatch.pq_search import regions
 from vpp.domain.errors import InputFaults, NotSolved
@@ -81,7 +81,7 @@ def answer(
         corridor = _corridor(asked, reach, found)
         clock.lap("corridor")
         acting = _effects(asked, place, flow)
-        opposite = opposite_of(asked)
+        opposite, switching = opposite_of(asked), switching_of(asked, reach, flow)
         clock.lap("opposite")
         found, dropped = verdict.result()
     clock.lap("verdict")
@@ -93,7 +93,7 @@ def answer(
         "baseline": "plan", "baseline_mw": asked.base_mw[asked.steps].tolist(),
         "effect": None if acting is None else {"element": acting[0], "buses": acting[1]},
         "notice": iso(max(s.portfolio.asset(a).notice for a in assets)),
-        "binding": _binding(asked, found), "opposite": opposite,
+        "binding": _binding(asked, found), "opposite": opposite, "switching": switching,
         "certificate": _certificate(asked, found, dropped, around), "wall_s": clock.wall_s,
     }  # fmt: skip
 
@@ -260,6 +260,47 @@ def opposite_of(asked: Asked) -> list[dict[str, Any]]:
         rows.append({"unit": unit.id, "sites": len({s.portfolio.asset(a).site for a in others}),
                      "up_mw": high - base, "down_mw": base - low})  # fmt: skip
     return rows
+
+
+def switching_of(asked: Asked, reach: Reach, flow: Flow | None) -> list[dict[str, Any]]:
+    """What starts and stops bring in the first step beside the polygon, in which on and off are as planned: by the
+    machines of one site and kind, MW more (up) or less, with the limits of the network that this alone would break.
+    """
+    s, rows, t = asked.s, [], asked.first
+    moving = [a for members in reach.ranges for a in members if a not in reach.held]
+    kinds: dict[tuple[str, ...], list[str]] = {}
+    for unit in units(s.dispatched, moving)[0]:
+        kinds.setdefault(tuple(a.id for a in unit.near), []).extend(unit.members)
+    for near, members in kinds.items():
+        for side, sign in (("up", 1.0), ("down", -1.0)):
+            fleet = [s.portfolio.asset(a) for a in near]
+            try:
+                moved = switched(fleet, members, context_of(s), asked.planned, s.price_eur_per_mwh, t, sign)
+            except NotSolved:
+                continue
+            if moved is None:
+                break
+            mw = sign * sum(moved.values())
+            if mw > NO_MW:
+                rows.append({"assets": members, "side": side, "mw": mw, "violated": _broken_by(asked, moved, flow)})
+    return rows
+
+
+def _broken_by(asked: Asked, moved_mw: Mapping[str, float], flow: Flow | None) -> list[str]:
+    """Elements beyond a limit at the first step of the plan when assets move."""
+    s, t = asked.s, asked.first
+    if s.grid_side is None or flow is None:
+        return []
+    network = s.grid_side.network
+    p, q = flow.p_mw[:1, t : t + 1].copy(), flow.q_mvar[:1, t : t + 1].copy()
+    for name, mw in moved_mw.items():
+        asset = s.portfolio.asset(name)
+        if asset.bus is not None:
+            p[0, 0, network.buses.index(asset.bus)] += mw
+            q[0, 0, network.buses.index(asset.bus)] += asset.tan_phi * mw
+    taps = flow.taps[0, t - 1] if t else network.taps
+    after = network.starting_at([int(k) for k in taps])
+    return list(dict.fromkeys(v.element for v in after.violations(after.flow(s.grid.part(t, t + 1), p, q))))
 
 
 def _binding(asked: Asked, found: Sequence[Region]) -> list[dict[str, Any]]:

@@ -1,4 +1,5 @@
-"""Which assets a question about flexibility is about: those of a bus, of a congestion point, or that act on an element.
+"""Which assets a question about flexibility is about: those of a bus, a congestion point or a site, or that act on an
+element. The envelope of a site is what the network lets it inject while all others do as planned.
 
 The effect of a bus on an element is the change of its loading per MW more injection there, in percentage points, from
 the AC solution of the plan and of the plan with a little more and a little less at that bus, at the plan's taps.
@@ -25,16 +26,17 @@ LONGEST = timedelta(hours=6)
 
 @dataclass(frozen=True)
 class Place:
-    """One of bus, element and congestion point, as a question names it."""
+    """One of bus, element, congestion point and site, as a question names it."""
 
     bus: str | None = None
     element: str | None = None
     point: str | None = None
+    site: str | None = None
 
     @property
     def given(self) -> dict[str, str]:
         """What was named, by what it is."""
-        named = {"bus": self.bus, "element": self.element, "point": self.point}
+        named = {"bus": self.bus, "element": self.element, "point": self.point, "site": self.site}
         return {kind: name for kind, name in named.items() if name is not None}
 
 
@@ -56,7 +58,7 @@ def form_faults(place: Place) -> list[Fault]:
     if len(place.given) == 1:
         return []
     named = " and ".join(place.given) or "none"
-    return [Fault("request", "bus", f"exactly one of bus, element and point is needed, {named} given")]
+    return [Fault("request", "bus", f"exactly one of bus, element, point and site is needed, {named} given")]
 
 
 def place_faults(place: Place, portfolio: Portfolio, network: Network | None) -> list[Fault]:
@@ -78,6 +80,8 @@ def place_faults(place: Place, portfolio: Portfolio, network: Network | None) ->
         faults.append(Fault("request", "point", f"{place.point} is no congestion point"))
     elif place.point is not None and not _controllable(portfolio, known[place.point].buses):
         faults.append(Fault("request", "point", f"no controllable asset at {place.point}"))
+    if place.site is not None and not _of_site(portfolio, place.site):
+        faults.append(Fault("request", "site", f"no controllable asset of a site {place.site}"))
     return faults
 
 
@@ -101,6 +105,10 @@ def _controllable(portfolio: Portfolio, buses: Sequence[int]) -> tuple[str, ...]
     return tuple(a.id for a in portfolio.assets if a.bus in buses and a.control != "none")
 
 
+def _of_site(portfolio: Portfolio, site: str) -> tuple[str, ...]:
+    return tuple(a.id for a in portfolio.assets if a.site == site and a.control != "none")
+
+
 def assets_at(
     place: Place, portfolio: Portfolio, network: Network | None, flow: Flow | None, step: int
 ) -> tuple[str, ...]:
@@ -109,6 +117,8 @@ def assets_at(
     """
     if place.bus is not None:
         return _controllable(portfolio, [bus_number(place.bus) or 0])
+    if place.site is not None:
+        return _of_site(portfolio, place.site)
     if place.element is None or network is None or flow is None:
         return _controllable(portfolio, next(c for c in portfolio.congestion_points if c.id == place.point).buses)
     name = element_name(place.element, network.elements)

@@ -32,11 +32,9 @@ from vpp.service.yaml_files import Duration
 TYPES: Mapping[str, TypeAdapter[Any]] = {"at": TypeAdapter(Moment), "horizon": TypeAdapter(Duration)}
 
 
-def question(
-    bus: str | None, element: str | None, point: str | None, at: str, horizon: str
-) -> tuple[Place, datetime, timedelta]:
+def question(place: Place, at: str, horizon: str) -> tuple[Place, datetime, timedelta]:
     """What is asked, from text. Raises InputFaults with every fault of form."""
-    place, found = Place(bus, element, point), dict[str, Any]()
+    found = dict[str, Any]()
     faults = form_faults(place)
     for name, text in (("at", at), ("horizon", horizon)):
         try:

@@ -218,13 +218,14 @@ def flexibility(
     bus: Annotated[str | None, Query(max_length=80, description="bus of the network by name or number")] = None,
     element: Annotated[str | None, Query(max_length=80, description="line or transformer to relieve")] = None,
     point: Annotated[str | None, Query(max_length=80, description="congestion point of the portfolio")] = None,
+    site: Annotated[str | None, Query(max_length=80, description="site whose envelope the network leaves")] = None,
     horizon: Annotated[Duration, Query(description="quarter hours up to PT6H")] = timedelta(hours=1),
 ) -> Any:
     """By quarter hour what a place can inject, P and Q, against the plan, network allowing; how long, at what price.
 
     A place whose assets belong to fewer than three sites is answered only where their contracts allow it.
     """
-    portfolio, place = api.system.portfolio, Place(bus, element, point)
+    portfolio, place = api.system.portfolio, Place(bus, element, point, site)
     now, run = floor_to(api.clock(), QUARTER), api.current()
     grid = TimeGrid.between(now, _horizon_end(api, now), QUARTER)
     if faults := place_faults(place, portfolio, api.system.network) + window_faults(at, horizon, grid):

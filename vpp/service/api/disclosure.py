@@ -77,7 +77,8 @@ def without_names(told: Mapping[str, Any], portfolio: Portfolio) -> dict[str, An
     if sites_of(portfolio, told["assets"]) <= single:
         return {**told, "opposite": opposite}
     rebound = {side: _summed(one) if isinstance(one, dict) else one for side, one in told["rebound"].items()}
-    return {**told, "assets": [], "held_to_plan": {}, "rebound": rebound, "opposite": opposite}
+    hidden: dict[str, Any] = {"assets": [], "held_to_plan": {}, "switching": []}
+    return {**told, **hidden, "rebound": rebound, "opposite": opposite}
 
 
 def _summed(rebound: Mapping[str, Any]) -> dict[str, Any]:
