@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandapower as pp
 
-from grid_models import cache
-from grid_models.model import AcNetwork
-from grid_models.pandapower_net import tabulate
+from grid_models.model import AcNetwork, load_grid
 from grid_models.spec import NetworkSpec
 
 
@@ -35,5 +32,4 @@ def feeder(folder: Path, max_i_ka: float = 0.14) -> AcNetwork:
     """The network of the feeder; the reference engine reads it from `folder`."""
     path = folder / "feeder.json"
     pp.to_json(feeder_net(max_i_ka), str(path))
-    spec = NetworkSpec(file=str(path))
-    return AcNetwork(tabulate(feeder_net(max_i_ka), spec), [], partial(cache.reference, cache.ensure(spec, folder)))
+    return load_grid(NetworkSpec(file=str(path)), [], folder).network

@@ -19,7 +19,7 @@ from vpp.domain.time import QUARTER, rfc3339
 from vpp.service.api.disclosure import without_names
 from vpp.service.assemble import exposure_of
 from vpp.service.flexibility_answer import answer, random_response, switching_of
-from vpp.service.flexibility_place import Place, bus_number, effects, element_name
+from vpp.service.flexibility_place import Place, bus_number, effects, element_name, source_names
 from vpp.service.flexibility_report import question
 from vpp.service.node_flexibility import (
     NOTICE,
@@ -250,10 +250,20 @@ def test_every_fault_of_form_is_listed_at_once() -> None:
 
 
 def test_names_of_buses_and_elements() -> None:
-    assert [bus_number(n) for n in ("93", "bus 93", "Bus", "-1", "9" * 12)] == [93, 93, None, None, None]
+    names = {"MV4.101 Bus 85": "bus 93", "MV4.101 Line 19": "line 18"}
+    found = [bus_number(n, names) for n in ("93", "bus 93", "MV4.101 Bus 85", "Bus", "-1", "9" * 12, "MV4.101 Line 19")]
+    assert found == [93, 93, 93, None, None, None, None]
     known = ("line 18", "trafo 0")
-    found = [element_name(n, known) for n in ("18", "line 18", "trafo 0", "0")]
-    assert found == ["line 18", "line 18", "trafo 0", None]
+    elements = [element_name(n, known, names) for n in ("18", "line 18", "trafo 0", "0", "MV4.101 Line 19", "x")]
+    assert elements == ["line 18", "line 18", "trafo 0", None, "line 18", None]
+
+
+def test_a_bus_may_be_called_as_the_network_s_source_does(secured: Secured) -> None:
+    _, s, run = secured
+    assert s.grid_side is not None
+    name = next(n for n, number in source_names(s.grid_side.network).items() if number == "bus 93")
+    told = answer(s, run.schedule, Place(bus=name), AT, QUARTER)
+    assert told["assets"] == ["chambers", "battery-cold-store"] and told["place"] == {"bus": name}
 
 
 def test_a_grid_desk_sees_names_only_where_all_sites_may_be_shown() -> None:

@@ -24,7 +24,15 @@ from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to, rfc3339, utc
 from vpp.service.assemble import context_of, incidence
-from vpp.service.flexibility_place import Place, assets_at, effects, element_name, place_faults, window_faults
+from vpp.service.flexibility_place import (
+    Place,
+    assets_at,
+    effects,
+    element_name,
+    place_faults,
+    source_names,
+    window_faults,
+)
 from vpp.service.node_flexibility import (
     DIRECTIONS,
     NINETIETH,
@@ -236,11 +244,12 @@ def _effects(asked: Asked, place: Place, flow: Flow | None) -> Effects | None:
     wanted = place.element or (point.element if point else None)
     if wanted is None or s.grid_side is None or flow is None:
         return None
-    name = element_name(wanted, s.grid_side.network.elements)
+    network = s.grid_side.network
+    name = element_name(wanted, network.elements, source_names(network))
     if name is None:
         return None
     buses = sorted({b for a in asked.assets if (b := s.portfolio.asset(a).bus) is not None})
-    return name, buses, effects(s.grid_side.network, flow, buses, name, asked.steps)
+    return name, buses, effects(network, flow, buses, name, asked.steps)
 
 
 def opposite_of(asked: Asked) -> list[dict[str, Any]]:

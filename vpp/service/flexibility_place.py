@@ -8,7 +8,7 @@ the AC solution of the plan and of the plan with a little more and a little less
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -40,15 +40,21 @@ class Place:
         return {kind: name for kind, name in named.items() if name is not None}
 
 
-def bus_number(name: str) -> int | None:
-    """The number in `93` or `bus 93`."""
-    found = re.fullmatch(r"(?:bus )?(\d{1,9})", name.strip())
+def source_names(network: Network | None) -> Mapping[str, str]:
+    """What the network's source calls its buses and elements, where the network knows it."""
+    found: Mapping[str, str] = getattr(network, "names", {})
+    return found
+
+
+def bus_number(name: str, names: Mapping[str, str]) -> int | None:
+    """The number in `93` or `bus 93`, or that of the bus of a name of the network's source."""
+    found = re.fullmatch(r"(?:bus )?(\d{1,9})", names.get(name.strip(), name.strip()))
     return int(found[1]) if found else None
 
 
-def element_name(name: str, elements: Sequence[str]) -> str | None:
-    """The element that is called so; a bare number is that of a line."""
-    wanted = name.strip()
+def element_name(name: str, elements: Sequence[str], names: Mapping[str, str]) -> str | None:
+    """The element that is called so, here or by the network's source; a bare number is that of a line."""
+    wanted = names.get(name.strip(), name.strip())
     wanted = f"line {wanted}" if wanted.isdigit() else wanted
     return wanted if wanted in elements else None
 
@@ -65,15 +71,15 @@ def place_faults(place: Place, portfolio: Portfolio, network: Network | None) ->
     """Everything wrong with a place."""
     faults = form_faults(place)
     if place.bus is not None:
-        number = bus_number(place.bus)
+        number = bus_number(place.bus, source_names(network))
         if number is None:
-            faults.append(Fault("request", "bus", f"{place.bus} is no bus number"))
+            faults.append(Fault("request", "bus", f"{place.bus} is no bus"))
         elif not any(a.bus == number and a.control != "none" for a in portfolio.assets):
             faults.append(Fault("request", "bus", f"no controllable asset at bus {number}"))
     if place.element is not None:
         if network is None:
             faults.append(Fault("request", "element", "there is no network model"))
-        elif element_name(place.element, network.elements) is None:
+        elif element_name(place.element, network.elements, source_names(network)) is None:
             faults.append(Fault("request", "element", f"the network has no element {place.element}"))
     known = {c.id: c for c in portfolio.congestion_points}
     if place.point is not None and place.point not in known:
@@ -116,12 +122,12 @@ def assets_at(
     those whose effect at `step` of the plan's `flow` is a tenth of the greatest one or more.
     """
     if place.bus is not None:
-        return _controllable(portfolio, [bus_number(place.bus) or 0])
+        return _controllable(portfolio, [bus_number(place.bus, source_names(network)) or 0])
     if place.site is not None:
         return _of_site(portfolio, place.site)
     if place.element is None or network is None or flow is None:
         return _controllable(portfolio, next(c for c in portfolio.congestion_points if c.id == place.point).buses)
-    name = element_name(place.element, network.elements)
+    name = element_name(place.element, network.elements, source_names(network))
     protected = [c for c in portfolio.congestion_points if c.element == name]
     if protected:
         return _controllable(portfolio, protected[0].buses)
