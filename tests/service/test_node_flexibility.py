@@ -9,13 +9,18 @@ from typing import Any
 import numpy as np
 import pytest
 
-from dispatch.convex import beyond
-from dispatch.pq_region import ASSETS
+from dispatch.convex import beyond, segment
+from dispatch.pq_region import ASSETS, Around, Cell, Spot
+from dispatch.pq_search import regions
+from dispatch.product import Contract
+from tests.dispatch.tiny import ThreeBusNet
 from tests.service.conftest import local
 from vpp.domain.errors import InputFaults
+from vpp.domain.ledger import Claim, Ledger
+from vpp.domain.network import Flow
 from vpp.domain.portfolio import Portfolio, Site
 from vpp.domain.schedule import DispatchRun
-from vpp.domain.time import QUARTER, rfc3339
+from vpp.domain.time import QUARTER, TimeGrid, rfc3339
 from vpp.service.api.disclosure import without_names
 from vpp.service.assemble import exposure_of
 from vpp.service.flexibility_answer import answer, random_response, switching_of
@@ -25,6 +30,7 @@ from vpp.service.node_flexibility import (
     NOTICE,
     ORDERED,
     Asked,
+    judged,
     node_region,
     plan_flow,
     rating_mva,
@@ -39,7 +45,7 @@ AT = local("2016-07-12 17:30")
 HOUR = timedelta(hours=1)
 INTERVAL = {
     "start", "p_min_mw", "p_max_mw", "q_min_mvar", "q_max_mvar", "polygon", "p50_mw", "p90_mw", "p50_down_mw",
-    "p90_down_mw", "planned", "binding", "violated", "effect_pct_per_mw",
+    "p90_down_mw", "planned", "binding", "violated", "effect_pct_per_mw", "hosting_mw",
 }  # fmt: skip
 WHOLE = {"intervals", "sustain_mwh", "rebound", "merit", "baseline_mw", "binding", "certificate", "wall_s", "notice",
          "opposite", "switching", "effect", "assets", "sites", "held_to_plan", "place", "at", "horizon",
@@ -75,6 +81,8 @@ def test_the_polygon_holds_the_plan_and_its_bounds_are_its_own(told: dict[str, A
         assert beyond(corners, np.array([i["planned"]]))[0] <= 1e-6
         assert i["planned"][0] == pytest.approx(base)
         assert 0.0 <= i["p90_mw"] <= i["p50_mw"] == pytest.approx(i["p_max_mw"] - base)
+        hosted = i["hosting_mw"]["93"]
+        assert 0.0 < hosted["load"] < 20.0 and 0.0 < hosted["generation"] < 20.0
         assert np.ptp(corners[:, 1]) > 1.0, "the battery's inverter gives Q"
 
 
@@ -158,6 +166,46 @@ def test_an_order_and_a_notice_bind_and_the_plan_stays_inside(secured: Secured) 
     assert chambers.low_mw[0] == chambers.high_mw[0] and chambers.low_mw[1] < chambers.high_mw[1]
     later = replace(s, now=s.grid.starts[t + 4])
     assert reach_of(replace(asked, s=later)).held["chambers"] == NOTICE
+
+
+def test_what_is_held_as_reserve_is_not_offered_again(secured: Secured, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, s, run = secured
+    t, n, name = s.grid.index_of(AT), s.grid.n, "battery-glass"
+    rated, held = np.full(n, 1.5), Claim("r up", "r", ("battery-glass",), np.full(n, 1.2))
+    book = Ledger(s.grid, {name: -rated}, {name: rated}, (held,))
+    monkeypatch.setattr("vpp.service.node_flexibility.ledger_of", lambda _: book)
+    selling = replace(s, contracts=(Contract("reserve", None, (name,)),))
+    found = reach_of(Asked(selling, run.schedule, (name,), t, t + 4)).ranges[(name,)]
+    planned = run.schedule.power_of(name)[t : t + 4]
+    assert (found.high_mw <= np.maximum(0.3, planned) + 1e-6).all()
+    free = reach_of(Asked(s, run.schedule, (name,), t, t + 4)).ranges[(name,)]
+    assert free.high_mw.max() > 1.0 and (free.low_mw == pytest.approx(found.low_mw))
+
+
+class Stricter(ThreeBusNet):
+    """A net whose reference engine knows lines of less than their rating."""
+
+    strict: float = 0.9
+
+    def verdict(self, flow: Flow, case: int = 0) -> Flow:
+        told = super().verdict(flow, case)
+        return replace(told, loading_pct=told.loading_pct / self.strict)
+
+
+@pytest.mark.parametrize(("strict", "lost"), [(0.999, False), (0.9, True)])
+def test_a_corner_that_the_reference_engine_refuses_is_drawn_in_or_dropped(strict: float, lost: bool) -> None:
+    net = Stricter()
+    object.__setattr__(net, "strict", strict)
+    grid = TimeGrid.uniform(AT, QUARTER, 1)
+    given = Around(net, grid, np.zeros((1, 3)), np.zeros((1, 3)))
+    spot = Spot((Cell(2, segment(-4.0, 4.0, 0.0), np.zeros(2)),))
+    before = regions(given, [spot], 4)
+    after, dropped = judged(given, [spot], list(before))
+    assert before[0].bounds(0)[1] > 0.99
+    if lost:
+        assert dropped == 2 and not len(after[0].corners)
+    else:
+        assert dropped == 0 and 0.98 < after[0].bounds(0)[1] <= strict * 1.0 + 1e-5
 
 
 def test_what_a_plan_does_not_decide_is_held(secured: Secured) -> None:

@@ -39,6 +39,7 @@ from vpp.service.node_flexibility import (
     Asked,
     Reach,
     around_of,
+    hosting_of,
     judged,
     plan_flow,
     reach_of,
@@ -89,6 +90,8 @@ def answer(
         corridor = _corridor(asked, reach, found)
         clock.lap("corridor")
         acting = _effects(asked, place, flow)
+        hosted = hosting_of(asked, flow)
+        clock.lap("hosting")
         opposite, switching = opposite_of(asked), switching_of(asked, reach, flow)
         clock.lap("opposite")
         found, dropped = verdict.result()
@@ -96,7 +99,7 @@ def answer(
     return {
         "place": place.given, "at": rfc3339(s.grid.starts[first]), "horizon": iso(horizon), "assets": list(assets),
         "sites": len({s.portfolio.asset(a).site for a in assets}), "held_to_plan": dict(reach.held),
-        "intervals": [_interval(asked, reach, found[i], i, acting) for i in range(len(found))],
+        "intervals": [_interval(asked, reach, found[i], i, acting, hosted) for i in range(len(found))],
         **corridor,
         "baseline": "plan", "baseline_mw": asked.base_mw[asked.steps].tolist(),
         "effect": None if acting is None else {"element": acting[0], "buses": acting[1]},
@@ -117,7 +120,9 @@ class _Clock:
         self.last, self.wall_s["total"] = now, now - self.began
 
 
-def _interval(asked: Asked, reach: Reach, region: Region, i: int, acting: Effects | None) -> dict[str, Any]:
+def _interval(
+    asked: Asked, reach: Reach, region: Region, i: int, acting: Effects | None, hosted: Mapping[str, Array]
+) -> dict[str, Any]:
     t = asked.steps[i]
     known = bool(len(region.corners))
     low_high = [region.bounds(axis) if known else (None, None) for axis in (0, 1)]
@@ -129,6 +134,7 @@ def _interval(asked: Asked, reach: Reach, region: Region, i: int, acting: Effect
         "p90_down_mw": likely.get("p90_down_mw"), "planned": region.planned.tolist(),
         "binding": dict(region.binding), "violated": list(region.violated),
         "effect_pct_per_mw": None if acting is None else acting[2][i].tolist(),
+        "hosting_mw": {bus: {"load": float(mw[0, i]), "generation": float(mw[1, i])} for bus, mw in hosted.items()},
     }  # fmt: skip
 
 

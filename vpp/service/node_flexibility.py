@@ -18,20 +18,25 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from dispatch.convex import added, hull, inverter, segment
+from dispatch.hosting import hosting_mw
 from dispatch.leeway import Near, Range, ranges, units
 from dispatch.pq_region import Around, Cell, Region, Shared, Spot, verified
 from dispatch.pq_search import regions
+from dispatch.products.reserve import NAME as RESERVE
 from vpp.domain.errors import NotSolved
+from vpp.domain.ledger import Ledger
 from vpp.domain.network import Flow
 from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import Array
 from vpp.service.assemble import context_of, exposure_of, groups_of, incidence
+from vpp.service.headroom import ledger_of
 from vpp.service.situation import Situation
 
 DIRECTIONS = 16
 NINETIETH = 1.2816
 DRAWN_IN, TRIALS = 0.995, 3
+HOSTED_MW, HOSTED_TAN_PHI = 20.0, 0.3
 NOTICE, APART, ORDERED = "inside its notice", "works on a store with assets elsewhere", "not decided by this plan"
 
 
@@ -110,6 +115,24 @@ def around_of(asked: Asked, flow: Flow | None) -> Around:
     )  # fmt: skip
 
 
+def hosting_of(asked: Asked, flow: Flow | None) -> dict[str, Array]:
+    """(2, steps) MW more load, at the power factor of `HOSTED_TAN_PHI`, and more generation that each bus of the assets
+    in question takes beside the plan, by bus; empty without a network.
+    """
+    s = asked.s
+    if s.grid_side is None or flow is None:
+        return {}
+    numbers = sorted({b for a in asked.assets if (b := s.portfolio.asset(a).bus) is not None})
+    network, span = s.grid_side.network, slice(asked.first, asked.last)
+    taps = flow.taps[0, asked.first - 1] if asked.first else network.taps
+    whole = Around(
+        network.starting_at([int(k) for k in taps]), s.grid.part(asked.first, asked.last),
+        flow.p_mw[0, span], flow.q_mvar[0, span],
+    )  # fmt: skip
+    found = hosting_mw(whole, [network.buses.index(b) for b in numbers], HOSTED_MW, HOSTED_TAN_PHI)
+    return {str(b): row for b, row in zip(numbers, found, strict=True)}
+
+
 def reach_of(asked: Asked) -> Reach:
     """What each of the assets in question can do in each step, within the orders that bind it."""
     s, planned = asked.s, asked.planned
@@ -118,6 +141,7 @@ def reach_of(asked: Asked) -> Reach:
     found_units, apart = units(s.dispatched, [a for a in asked.assets if a in decided])
     held |= dict.fromkeys(apart, APART)
     context, near, found = context_of(s), dict[tuple[str, ...], Near | NotSolved](), {}
+    book = ledger_of(s) if any(c.product == RESERVE for c in s.contracts) else None
     for unit in found_units:
         key = tuple(a.id for a in unit.near)
         if key not in near:
@@ -127,7 +151,7 @@ def reach_of(asked: Asked) -> Reach:
             held |= dict.fromkeys(unit.members, str(known))
             continue
         one = _within_orders(
-            ranges(unit, context, planned, s.price_eur_per_mwh, asked.steps, known), unit.members, asked
+            ranges(unit, context, planned, s.price_eur_per_mwh, asked.steps, known), unit.members, asked, book
         )
         held |= dict.fromkeys(unit.members, one.why) if one.why else {}
         found[unit.members] = one
@@ -142,8 +166,10 @@ def _near(fleet: Sequence[Asset], asked: Asked) -> Near | NotSolved:
         return why
 
 
-def _within_orders(one: Range, members: Sequence[str], asked: Asked) -> Range:
-    """The range without what an order forbids and without the steps inside a notice; it still holds the plan."""
+def _within_orders(one: Range, members: Sequence[str], asked: Asked, book: Ledger | None) -> Range:
+    """The range without what an order forbids or a reserve holds, and without the steps inside a notice; it still
+    holds the plan.
+    """
     s, steps = asked.s, asked.steps
     low, high = one.low_mw.copy(), one.high_mw.copy()
     base = np.sum([asked.plan.power_of(m) for m in members], axis=0)[steps]
@@ -151,6 +177,9 @@ def _within_orders(one: Range, members: Sequence[str], asked: Asked) -> Range:
     if len(orders) == len(members):
         low = np.maximum(low, np.sum([o[0] for o in orders], axis=0)[steps])
         high = np.minimum(high, np.sum([o[1] for o in orders], axis=0)[steps])
+    if book is not None:
+        least, most = book.bounds_mw(members)
+        low, high = np.maximum(low, least[steps]), np.minimum(high, most[steps])
     notice = max(s.portfolio.asset(m).notice for m in members)
     fixed = np.array([s.grid.starts[t] < s.now + notice for t in steps])
     low, high = (np.where(fixed, base, v) for v in (low, high))
