@@ -36,7 +36,7 @@ from vpp.domain.time import Array
 
 HOLD_S, LP_S, ROUNDS, CLOSINGS = 4.0, 2.0, 5, 8
 SAME_MW, SAME_EUR = 1e-4, 1e-6
-MOST_PRICES = 24
+MOST_PRICES = 31
 FELT_MW = 1e-3
 
 
@@ -128,8 +128,8 @@ def merit(group: Group, t: int, low_mw: float, high_mw: float) -> list[tuple[flo
     Where prices of the plan and of this program differ, the group may move for nothing: a price is never negative.
     """
     curve = _Supply(group, t, low_mw, high_mw)
-    low, high = curve.at(-WORTH_PER_MWH), curve.at(WORTH_PER_MWH)
-    steps = curve.steps(low, high)
+    low, still, high = (curve.at(price) for price in (-WORTH_PER_MWH, 0.0, WORTH_PER_MWH))
+    steps = curve.steps(low, still, MOST_PRICES) + curve.steps(still, high, MOST_PRICES)
     up = [(mw, max(price, 0.0)) for mw, price in steps if mw > SAME_MW]
     down: list[tuple[float, float]] = []
     levels = [low.mw, *(mw for mw, _ in steps)]
@@ -150,22 +150,26 @@ class _Supply:
         rows = Rows("moved", base, base, own=sp.csr_array([[-1.0]]), injection=total)
         self.problem = with_block(free, Block("moved", (column,), (rows,)))
         self.column = columns_of(self.problem, "moved", "moved_mw")
-        self.living, self.hours, self.asked = Living(self.problem), float(free.grid.hours[t]), 0
+        self.living, self.hours = Living(self.problem), float(free.grid.hours[t])
 
     def at(self, price: float) -> _Point:
-        self.asked += 1
         self.living.set_cost(self.column, np.array([-price * self.hours]))
         raw = self.living.solve_lp(LP_S)
         moved = float(raw.x[self.column[0]])
         return _Point(price, moved, raw.objective + price * self.hours * moved)
 
-    def steps(self, low: _Point, high: _Point) -> list[tuple[float, float]]:
-        """(MW, price from which on it is reached) between two points, `low` left out."""
+    def steps(self, low: _Point, high: _Point, prices: int) -> list[tuple[float, float]]:
+        """(MW, price from which on it is reached) between two points, `low` left out; where more than `prices` would
+        have to be asked, steps that lie side by side are one at their mean price.
+        """
         if high.mw - low.mw < SAME_MW:
             return []
         price = (high.cost - low.cost) / (self.hours * (high.mw - low.mw))
-        between = self.at(price) if self.asked < MOST_PRICES else high
+        if prices <= 0:
+            return [(high.mw, price)]
+        between = self.at(price)
         line = high.cost - price * self.hours * high.mw
         if between.cost - price * self.hours * between.mw > line - SAME_EUR:
             return [(high.mw, price)]
-        return self.steps(low, between) + self.steps(between, high)
+        half = (prices - 1) // 2
+        return self.steps(low, between, half) + self.steps(between, high, half)

@@ -17,7 +17,8 @@ import numpy as np
 from dispatch.pq_region import Around
 from vpp.domain.time import Array
 
-BISECTIONS = 10
+DOUBLINGS, BISECTIONS = 6, 8
+"""From a 64th of the most on, so that no flow is asked for that lies far beyond any solution."""
 
 
 def hosting_mw(around: Around, buses: Sequence[int], most_mw: float, tan_phi: float = 0.0) -> Array:
@@ -32,7 +33,13 @@ def hosting_mw(around: Around, buses: Sequence[int], most_mw: float, tan_phi: fl
     sign = np.array([-1.0, 1.0])[None, :, None]
     whole = np.full(shape, float(most_mw))
     low, high = np.zeros(shape), whole.copy()
-    low = np.where(_clean(around, buses, sign * whole, tan_phi), whole, low)
+    held = np.ones(shape, dtype=bool)
+    for doubled in range(-DOUBLINGS, 1):
+        wider = whole * 2.0**doubled
+        held &= _clean(around, buses, sign * np.where(held, wider, low), tan_phi)
+        low, high = np.where(held, wider, low), np.where(held, high, np.minimum(high, wider))
+        if not held.any():
+            break
     for _ in range(BISECTIONS):
         middle = (low + high) / 2.0
         fits = _clean(around, buses, sign * middle, tan_phi)
