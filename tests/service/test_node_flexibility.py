@@ -13,6 +13,7 @@ from dispatch.convex import beyond, segment
 from dispatch.pq_region import ASSETS, Around, Cell, Spot
 from dispatch.pq_search import regions
 from dispatch.product import Contract
+from dispatch.products import connection_limit
 from tests.dispatch.tiny import ThreeBusNet
 from tests.service.conftest import local
 from vpp.domain.errors import InputFaults
@@ -258,6 +259,20 @@ def test_machines_that_run_whole_are_told_apart_from_the_polygon(secured: Secure
         assert row["violated"] == [] or row["side"] == "down"
     assert switching_of(replace(asked, assets=("battery-glass",)), reach_of(replace(asked, assets=("battery-glass",))),
                         None) == []  # fmt: skip
+
+
+def test_the_limit_of_a_connection_bounds_regions_and_what_is_held(secured: Secured) -> None:
+    """Behind a connection that exports no more than planned, a battery gives only what the load beside it leaves."""
+    _, s, run = secured
+    members = ("chambers", "battery-cold-store")
+    planned = float(np.sum([run.schedule.power_of(m) for m in members], axis=0)[s.grid.index_of(AT)])
+    limit = connection_limit.Terms(id="cold", of={"assets": list(members)}, export_mw=0.05, import_mw=5.0)
+    free = answer(s, run.schedule, Place(bus="93"), AT, HOUR)
+    bound = answer(replace(s, contracts=(Contract("connection_limit", limit, members),)), run.schedule,
+                   Place(bus="93"), AT, HOUR)  # fmt: skip
+    assert free["intervals"][0]["p_max_mw"] > 0.2
+    assert bound["intervals"][0]["p_max_mw"] == pytest.approx(max(0.05, planned), abs=2e-3)
+    assert bound["sustain_mwh"][0]["up_mw"] == pytest.approx(max(0.05, planned) - planned, abs=2e-3)
 
 
 def test_the_envelope_of_a_site_is_that_of_its_assets(secured: Secured) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
+from dispatch.block import Rows
 from dispatch.convex import area
 from dispatch.corridor import Group, Held, cheapest, hold, merit, rebound_mw
 from dispatch.exposure import Exposure
@@ -18,12 +19,13 @@ from dispatch.flexibility import Direction
 from dispatch.leeway import near_plan, switched, units
 from dispatch.pq_region import ASSETS, Around, Region
 from dispatch.pq_search import regions
+from dispatch.problem import group_rows, with_rows
 from vpp.domain.errors import InputFaults, NotSolved
 from vpp.domain.network import Flow
 from vpp.domain.portfolio import Asset
 from vpp.domain.schedule import Schedule
 from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to, rfc3339, utc
-from vpp.service.assemble import context_of, incidence
+from vpp.service.assemble import context_of, groups_of, incidence
 from vpp.service.flexibility_place import (
     Place,
     assets_at,
@@ -209,9 +211,24 @@ def group_of(asked: Asked, reach: Reach) -> Group | None:
         return None
     fleet = [a for a in s.portfolio.assets if a.id in near]
     problem = near_plan(fleet, context_of(s), asked.planned, s.price_eur_per_mwh)
+    problem = with_rows(problem, _connections(asked, problem.asset_ids))
     base = np.asarray(np.sum([asked.plan.power_of(a) for a in moving], axis=0), dtype=float)
     network = s.grid_side.network if s.grid_side else None
     return Group(problem, tuple(moving), base, asked.first, network, _exposure(asked, problem.asset_ids))
+
+
+def _connections(asked: Asked, ids: Sequence[str]) -> list[Rows]:
+    """The limits of connections, received ones too, on the sum behind each, all others as planned."""
+    s, rows = asked.s, []
+    for group in groups_of(s):
+        mine = [a for a in group.members if a in ids]
+        if mine:
+            planned = {a: asked.plan.power_of(a) for a in group.members}
+            base = np.sum([planned[a] for a in mine], axis=0)
+            rest = np.sum([v for a, v in planned.items() if a not in mine], axis=0)
+            low, high = np.minimum(group.lower_mw - rest, base), np.maximum(group.upper_mw - rest, base)
+            rows.append(Rows("connection", low, high, injection=group_rows(ids, mine, s.grid.n)))
+    return rows
 
 
 def _exposure(asked: Asked, ids: Sequence[str]) -> Exposure | None:
