@@ -29,10 +29,11 @@ from vpp.service.api.problems import Problem, answers
 from vpp.service.api.semantics import means
 from vpp.service.api.views import jsonable, numbers, times
 from vpp.service.flexibility_answer import answer, assets_of
-from vpp.service.flexibility_place import Place, place_faults, window_faults
+from vpp.service.flexibility_place import Place, assets_at, place_faults, window_faults
 from vpp.service.knowledge import gather
 from vpp.service.moments import Moment
 from vpp.service.orders import GAP
+from vpp.service.situation import Situation
 from vpp.service.stage_checks import iso
 from vpp.service.yaml_files import Duration
 
@@ -232,16 +233,22 @@ def flexibility(
         raise InputFaults(faults)
     if run is None or not run.schedule.grid.start <= at < run.schedule.grid.end:
         raise Problem(409, "no released plan covers that time")
-    with api.lock:
-        situation = gather(api.system, INTRADAY, "offer", now, scenarios=0)
-    plan = on_grid(run.schedule, situation.grid)
-    sites = sites_of(portfolio, assets_of(situation, plan, place, at))
-    shown = who.role == OPERATOR or may_be_shown(portfolio, sites)
-    if not shown:
-        raise Problem(403, f"fewer than {LEAST_SITES} sites there, and not all of them may be shown alone")
+
+    def known() -> tuple[Situation, Schedule]:
+        with api.lock:
+            situation = gather(api.system, INTRADAY, "offer", now, scenarios=0)
+        return situation, on_grid(run.schedule, situation.grid)
+
+    if who.role != OPERATOR:
+        if place.element is None:
+            assets = assets_at(place, portfolio, api.system.network, None, 0)
+        else:
+            assets = assets_of(*known(), place, at)
+        if not may_be_shown(portfolio, sites_of(portfolio, assets)):
+            raise Problem(403, f"fewer than {LEAST_SITES} sites there, and not all of them may be shown alone")
 
     def work() -> dict[str, Any]:
-        told = answer(situation, plan, place, at, horizon)
+        told = answer(*known(), place, at, horizon)
         return told if who.role == OPERATOR else without_names(told, portfolio)
 
     request = {**place.given, "at": rfc3339(at), "horizon": iso(horizon)}
