@@ -10,6 +10,9 @@ seed, and prints one JSON object as its last line:
                       smallest over all directions; `polygon_ratio` the same for the published, inner polygon
     overstated        P-Q area that an answer without the network would claim, over the published one
 
+`--scale K` lets the assets of the single intervals move K times as far, so that the network binds where the demo's
+own fleet stays inside it.
+
 `cpu_s` is processor time of this process, for machines that are busy with other work.
 """
 
@@ -22,6 +25,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import argparse
 import json
 import time
+from dataclasses import replace
 from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
@@ -29,7 +33,7 @@ from typing import Any
 import numpy as np
 
 from dispatch.convex import SIDES, area, beyond, hull
-from dispatch.pq_region import Around, Region, Spot
+from dispatch.pq_region import Around, Cell, Region, Spot
 from dispatch.pq_search import regions
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD
@@ -44,7 +48,7 @@ from vpp.service.settings import from_env
 from vpp.service.situation import Situation
 
 ROOT = Path(__file__).resolve().parents[1]
-SAMPLES = 101
+SAMPLES, SMALLEST_SHARE = 101, 0.01
 
 
 def situation_of(portfolio: Path, day: date, plan: Path | None) -> tuple[Situation, Schedule]:
@@ -65,11 +69,17 @@ def groups(s: Situation) -> list[tuple[str, ...]]:
     return [tuple(a.id for a in able if a.bus in place) for place in places]
 
 
-def one_interval(s: Situation, plan: Schedule, assets: tuple[str, ...], t: int) -> dict[str, Any]:
+def scaled(spot: Spot, factor: float) -> Spot:
+    """The question of a fleet that can move `factor` times as far from its plan."""
+    cells = tuple(Cell(c.bus, c.planned + factor * (c.corners - c.planned), c.planned) for c in spot.cells)
+    return replace(spot, cells=cells)
+
+
+def one_interval(s: Situation, plan: Schedule, assets: tuple[str, ...], t: int, factor: float) -> dict[str, Any]:
     """Times of one region of 16 directions, and its corners."""
     flow, asked = plan_flow(s, plan), Asked(s, plan, assets, t, t + 1)
     began, spent = time.perf_counter(), time.process_time()
-    spots, around = spots_of(asked, reach_of(asked)), around_of(asked, flow)
+    around, spots = around_of(asked, flow), [scaled(spot, factor) for spot in spots_of(asked, reach_of(asked))]
     found = regions(around, spots, 16)
     wall, cpu = time.perf_counter() - began, time.process_time() - spent
     found, dropped = judged(around, spots, found)
@@ -82,7 +92,8 @@ def one_interval(s: Situation, plan: Schedule, assets: tuple[str, ...], t: int) 
 def sampled_ratio(around: Around, spot: Spot, found: Region) -> tuple[float, float]:
     """Smallest share of the best sample that the search and the polygon reach, from the plan's point outwards.
 
-    The samples cover what the assets can do at one bus; an extent of less than a kilowatt is no direction.
+    The samples cover what the assets can do at one bus; what is missed counts against a hundredth of that where the
+    best sample lies nearer to the plan.
     """
     corners = spot.cells[0].corners
     sides = [np.linspace(*corners[:, axis][[corners[:, axis].argmin(), corners[:, axis].argmax()]], SAMPLES)
@@ -93,7 +104,7 @@ def sampled_ratio(around: Around, spot: Spot, found: Region) -> tuple[float, flo
     good = points[[(c + 1, 0) not in broken for c in range(len(points))]]
     base = found.directions @ found.planned
     best = (good @ found.directions.T).max(axis=0) - base
-    told = np.maximum(best, 1e-3)
+    told = np.maximum(best, SMALLEST_SHARE * float((points @ found.directions.T).max()))
     polygon: Array = (found.corners @ found.directions.T).max(axis=0) - base
     return float(((found.reached - base + told - best) / told).min()), float(((polygon + told - best) / told).min())
 
@@ -124,13 +135,14 @@ def main() -> None:
     parser.add_argument("--intervals", type=int, default=60)
     parser.add_argument("--answers", type=int, default=6)
     parser.add_argument("--sampled", type=int, default=10, help="intervals compared with exhaustive sampling")
+    parser.add_argument("--scale", type=float, default=1.0, help="of what assets can do in single intervals")
     parser.add_argument("--seed", type=int, default=1)
     given = parser.parse_args()
     s, plan = situation_of(given.portfolio, given.day, given.plan)
     rng, places = np.random.default_rng(given.seed), groups(s)
     picks = [(places[rng.integers(len(places))], int(rng.integers(s.grid.n))) for _ in range(given.intervals)]
-    one_interval(s, plan, *picks[0])
-    told = [one_interval(s, plan, *pick) for pick in picks]
+    one_interval(s, plan, *picks[0], given.scale)
+    told = [one_interval(s, plan, *pick, given.scale) for pick in picks]
     points = [Place(point=c.id) for c in s.portfolio.congestion_points]
     asked = points + [Place(bus=str(s.portfolio.asset(places[i][0]).bus)) for i in rng.permutation(len(places) - 1)]
     begins = [s.grid.starts[t] for t in rng.integers(s.grid.n - 16, size=given.answers)]
@@ -140,7 +152,8 @@ def main() -> None:
     searched, polygons = ratios(told, given.sampled)
     free, inner = (sum(v) for v in ([i["region"].free_area for i in told], [_area(i["region"]) for i in told]))
     print(json.dumps({
-        "intervals": len(told), "directions": 16, "interval_s": quantiles([i["wall"] for i in told]),
+        "intervals": len(told), "directions": 16, "scale": given.scale,
+        "interval_s": quantiles([i["wall"] for i in told]),
         "cpu_s": quantiles([i["cpu"] for i in told]), "verdict_s": quantiles([i["verdict"] for i in told]),
         "answers": len(answers), "answer_s": quantiles([a["wall_s"]["total"] for a in answers]),
         "corners": corners, "corners_clean": clean, "share_feasible": clean / corners if corners else None,
