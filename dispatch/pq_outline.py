@@ -10,7 +10,7 @@ import numpy as np
 from dispatch.convex import hull
 from vpp.domain.time import Array
 
-ON_EDGE = (0.1, 0.3, 0.5, 0.7, 0.9)
+ON_EDGE = (0.0, 0.1, 0.3, 0.5, 0.7, 0.9)
 """Places of an edge at which it is tried."""
 
 

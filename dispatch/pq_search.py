@@ -37,7 +37,7 @@ from vpp.domain.network import Cut, Flow
 from vpp.domain.time import Array, TimeGrid
 
 ROUNDS, ALONE, BISECTIONS, CLOSE, NEAR_PCT = 12, 3, 10, 1e-3, 98.0
-TIMES, DEEPER = 12, 5e-4
+TIMES, DEEPER, MUCH_MORE = 20, 5e-4, 0.6
 LP_S = 1.0
 SMALL = 1e-9
 NEAR_LIMIT_PCT = 99.5
@@ -195,10 +195,11 @@ class _Search:
         return on_hull(points)
 
     def _edges(self, outline: list[Array]) -> None:
-        """Cuts off what lies past a limit inside the hull, parallel to the edge across it, until every edge is clean.
+        """Cuts off what lies past a limit inside the hull, until every corner and every edge is clean.
 
-        A limit whose frontier curves inwards is crossed by the chord between two feasible corners; the line through
-        the frontier at the chord's deepest place is the edge instead.
+        A limit whose frontier curves inwards is crossed by the chord between two feasible corners; a line through the
+        frontier at the chord's deepest place is the edge instead: along the frontier there, or parallel to the
+        chord where that leaves much more.
         """
         for _ in range(TIMES):
             on_edge = [between_corners(o) for o in outline]
@@ -212,19 +213,37 @@ class _Search:
             bad = [(c - 1, t) for c, t in broken if 0 < c <= len(on_edge[t])]
             if not bad:
                 return
-            inside, _, _ = self._boundary(points, bad)
+            inside, past, case = self._boundary(points, bad)
+            cuts = {(c.case, c.step): c for c in reversed(self.around.cuts(past))}
             for t in {t for _, t in bad}:
-                deepest: dict[int, Array] = {}
+                size, corners = len(self.spots[t].cells), outline[t].sum(axis=1)
+                deepest: dict[int, tuple[Array, Cut | None]] = {}
                 for c in sorted(c for c, s in bad if s == t):
-                    e, size = c // len(ON_EDGE), len(self.spots[t].cells)
-                    normal = outward(outline[t].sum(axis=1), e)
-                    point = inside[c, t][:size].sum(axis=0)
-                    if e not in deepest or normal @ point < normal @ deepest[e]:
-                        deepest[e] = point
-                lines = [(outward(outline[t].sum(axis=1), e), point) for e, point in deepest.items()]
-                for normal, point in lines:
-                    limit = float(normal @ point) - DEEPER * float(np.ptp(outline[t].sum(axis=1) @ normal))
-                    outline[t] = clipped(outline[t], normal, limit)
+                    e, point = c // len(ON_EDGE), inside[c, t][:size].sum(axis=0)
+                    if e not in deepest or outward(corners, e) @ point < outward(corners, e) @ deepest[e][0]:
+                        deepest[e] = point, cuts.get((case[c, t], t))
+                for e, (point, cut) in deepest.items():
+                    normals = [outward(corners, e), *self._across(t, cut, point)]
+                    outline[t] = self._trimmed(t, outline[t], point, normals)
+
+    def _across(self, t: int, cut: Cut | None, point: Array) -> list[Array]:
+        """The normal (2,) of a cut as the cells' sum sees it on average, where it points away from the centre."""
+        if cut is None:
+            return []
+        buses = [c.bus for c in self.spots[t].cells]
+        normal = np.array([cut.dp[buses].mean(), cut.dq[buses].mean()])
+        length = float(np.hypot(*normal))
+        away = float(normal @ (point - self.centre[t].sum(axis=0)))
+        return [normal / length] if length > SMALL and away > 0.0 else []
+
+    def _trimmed(self, t: int, outline: Array, point: Array, normals: Sequence[Array]) -> Array:
+        """The part of an outline that a line through a feasible `point` leaves: across the last of `normals`, unless
+        the first leaves much more.
+        """
+        inset = DEEPER * self.extent[t]
+        parts = [clipped(outline, n, float(n @ point) - inset * float(np.abs(n).max())) for n in normals]
+        sizes = [area(part.sum(axis=1)) if len(part) > 2 else 0.0 for part in parts]
+        return parts[-1] if sizes[-1] > MUCH_MORE * sizes[0] else parts[0]
 
     def _region(self, t: int, spread: Array, violated: Sequence[str]) -> Region:
         spread = on_hull(spread) if len(spread) else spread

@@ -35,7 +35,7 @@ from vpp.service.situation import Situation
 
 DIRECTIONS = 16
 NINETIETH = 1.2816
-DRAWN_IN, TRIALS = 0.995, 3
+DRAWN_IN = (0.995, 0.9, 0.0)
 HOSTED_MW, HOSTED_TAN_PHI = 20.0, 0.3
 NOTICE, APART, ORDERED = "inside its notice", "works on a store with assets elsewhere", "not decided by this plan"
 
@@ -238,14 +238,17 @@ def _shape(asset: Asset, count: int, low_mw: float, high_mw: float) -> Array:
 
 
 def judged(around: Around, spots: Sequence[Spot], found: list[Region]) -> tuple[list[Region], int]:
-    """Regions whose corners the reference engine finds clean, and how many corners it refused to the end."""
-    for _ in range(TRIALS):
+    """Regions whose corners the reference engine finds clean, and how many corners it refused to the end.
+
+    A refused corner is drawn in towards the plan's point, in the end onto it; a plan that is refused itself is dropped.
+    """
+    for share in DRAWN_IN:
         bad = verified(around, spots, found)
         if not bad:
             return found, 0
         for c, t in bad:
             spread = found[t].spread.copy()
-            spread[c] = spots[t].planned + DRAWN_IN * (spread[c] - spots[t].planned)
+            spread[c] = spots[t].planned + share * (spread[c] - spots[t].planned)
             found[t] = replace(found[t], spread=spread, corners=spread.sum(axis=1))
     bad = verified(around, spots, found)
     for t in {t for _, t in bad}:
