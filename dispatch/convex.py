@@ -23,21 +23,34 @@ def hull(points: Array) -> Array:
     order = np.unique(np.round(points, 12), axis=0)
     if len(order) < 3:
         return order
-    size = float(np.ptp(order, axis=0).max())
-    lower, upper = _chain(order, size), _chain(order[::-1], size)
-    return np.array([*lower[:-1], *upper[:-1]])
+    lower, upper = _chain(order), _chain(order[::-1])
+    return _without_edge_points(np.array([*lower[:-1], *upper[:-1]]))
 
 
-def _chain(points: Array, size: float) -> list[tuple[float, float]]:
+def _chain(points: Array) -> list[tuple[float, float]]:
     chain: list[tuple[float, float]] = []
     for x, y in points.tolist():
         while len(chain) >= 2:
             (ax, ay), (bx, by) = chain[-2], chain[-1]
-            if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > SAME * size * size:
+            if (bx - ax) * (y - ay) - (by - ay) * (x - ax) > 0.0:
                 break
             chain.pop()
         chain.append((x, y))
     return chain
+
+
+def _without_edge_points(corners: Array) -> Array:
+    """Without corners that rounding alone keeps off the line between their neighbours."""
+    size = float(np.ptp(corners, axis=0).max())
+    kept = [c for c in corners]
+    i = 0
+    while i < len(kept) and len(kept) > 2:
+        into, out = kept[i] - kept[i - 1], kept[(i + 1) % len(kept)] - kept[i]
+        if into[0] * out[1] - into[1] * out[0] <= SAME * size * size and into @ out > 0.0:
+            kept.pop(i)
+        else:
+            i += 1
+    return np.array(kept)
 
 
 def added(polygons: Sequence[Array]) -> Array:

@@ -26,6 +26,13 @@ def test_a_hull_is_convex_counter_clockwise_and_holds_its_points(points: np.ndar
         assert area(corners) > 0.0
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-12, -1e-12, 1e-11])
+def test_a_point_that_rounding_puts_before_an_edge_takes_no_corner_away(noise: float) -> None:
+    points = np.array([[-1.0, -1.0], [1.0, -1.0], [1.0 + noise, 0.0], [1.0, 1.0], [-1.0, 1.0]])
+    found = hull(points)
+    assert area(found) == pytest.approx(4.0) and len(found) == 4
+
+
 @given(st.lists(POINTS, min_size=1, max_size=4), st.floats(0.0, 6.28))
 def test_a_sum_reaches_in_every_direction_what_its_parts_reach_together(parts: list[np.ndarray], angle: float) -> None:
     polygons, u = [hull(p) for p in parts], np.array([np.cos(angle), np.sin(angle)])
