@@ -80,6 +80,10 @@ class Ways:
         used = (x[self.charge] > allowed[0]) & (x[self.discharge] > allowed[1])
         return np.flatnonzero(used & (self.round_trip < 1.0))
 
+    def at(self, places: Ints) -> Ways:
+        """Those of some places."""
+        return Ways(self.charge[places], self.discharge[places], self.round_trip[places], self.merged)
+
     def charging(self, x: Array) -> Array:
         """(k,) 1 where the content is to rise: the way left open."""
         return (x[self.charge] * self.round_trip >= x[self.discharge]).astype(float)

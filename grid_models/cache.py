@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import pickle
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from grid_models.background import Background
+from grid_models.names import names_of
 from grid_models.spec import NetworkSpec
 from grid_models.tables import NetTables
 from vpp.domain.forecast import Series
@@ -19,9 +21,9 @@ from vpp.domain.time import Array
 if TYPE_CHECKING:
     from grid_models.pandapower_net import Reference
 
-GRID, NET = "grid.pickle", "net.pickle"
+GRID, NET, NAMES = "grid.pickle", "net.pickle", "names.json"
 SOURCES = (
-    "background.py", "cache.py", "cells.py", "checks.py", "injections.py", "pandapower_net.py", "spec.py",
+    "background.py", "cache.py", "cells.py", "checks.py", "injections.py", "names.py", "pandapower_net.py", "spec.py",
     "tables.py", "tabulate.py", "tap_rules.py",
 )  # fmt: skip
 
@@ -51,8 +53,15 @@ def ensure(spec: NetworkSpec, cache_dir: Path) -> Path:
         content = (tabulate(net, spec), injections.background(net, spec, bool(profiles)), series, q_values)
         folder.mkdir(parents=True, exist_ok=True)
         _write(folder / NET, net)
+        (folder / NAMES).write_text(json.dumps(names_of(net)))
         _write(folder / GRID, content)
     return folder
+
+
+def names(folder: Path) -> dict[str, str]:
+    """What the source calls buses and elements (see `names_of`)."""
+    found: dict[str, str] = json.loads((folder / NAMES).read_text())
+    return found
 
 
 def read(folder: Path) -> tuple[NetTables, Background, Mapping[str, Series], Mapping[str, Array]]:

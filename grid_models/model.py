@@ -58,6 +58,8 @@ class AcNetwork:
         self._contingencies = tuple(contingencies)
         self._first_taps = tables.trafos.tap_pos
         self._reference = VerdictProcess(reference)
+        self.names: dict[str, str] = {}
+        """`bus 93`, `line 18` or `trafo 0` by what the network's source calls it."""
         self._states: dict[Switching, State] = {}
         self._engines: dict[tuple[Switching, tuple[int, ...]], Engine] = {}
         for outage in self._outages:
@@ -340,4 +342,5 @@ def load_grid(spec: NetworkSpec, outages: Sequence[Outage], cache_dir: Path) -> 
     folder = cache.ensure(spec, cache_dir)
     tables, background, series, q_values = cache.read(folder)
     network = AcNetwork(tables, outages, partial(cache.reference, folder), spec.contingencies)
+    network.names = cache.names(folder)
     return GridModel(network, background, series, q_values)

@@ -126,14 +126,36 @@ def test_an_order_waits_for_the_sites_or_accept_by(world: World) -> None:
     [(1, NOW, 422), (100_000, NOW, 422), (98, NOW + timedelta(days=2), 422), (101, NOW, 403), (98, NOW, 202)],
 )
 def test_a_node_is_answered_only_where_it_may_be(world: World, bus: int, at: Any, status: int) -> None:
-    path = f"/v1/desk/flexibility?bus={bus}&at={rfc3339(at).replace('+', '%2B')}&hours=0.25"
+    path = f"/v1/desk/flexibility?bus={bus}&at={rfc3339(at).replace('+', '%2B')}&horizon=PT15M"
     answer = world.ask(world.desk, "GET", path)
     assert answer.status_code == status, answer.text
     if status == 202:
         job = world.finished(world.desk, answer.json()["poll"])
         assert (job["status"], job["error"]) == ("done", None)
         assert job["result"]["assets"] == ["cooling"]
-        assert job["result"]["windows"][0]["up_mw"] >= 0.0
+        (interval,) = job["result"]["intervals"]
+        assert interval["p_min_mw"] <= interval["planned"][0] <= interval["p_max_mw"]
+        assert job["result"]["certificate"] is None, "there is no network here"
+
+
+def test_a_feeder_of_three_sites_is_answered_without_names(world: World) -> None:
+    query = {"point": "feeder-9", "at": rfc3339(NOW), "horizon": "PT15M"}
+    asked = [world.ask(who, "GET", "/v1/desk/flexibility", params=query) for who in (world.desk, world.operator)]
+    assert [a.status_code for a in asked] == [202, 202]
+    polls = [a.json()["poll"] for a in asked]
+    desk, operator = (
+        world.finished(who, poll)["result"] for who, poll in zip((world.desk, world.operator), polls, strict=True)
+    )
+    assert desk["assets"] == [] and desk["held_to_plan"] == {} and desk["sites"] == operator["sites"] >= LEAST_SITES
+    assert set(operator["assets"]) >= {"cooling", "chambers"} and "chambers" not in str(desk)
+    assert desk["intervals"] == operator["intervals"]
+
+
+def test_a_question_lists_all_its_faults(world: World) -> None:
+    query = {"bus": 1, "element": "line 1", "at": rfc3339(NOW - timedelta(days=9)), "horizon": "PT7M"}
+    answer = world.ask(world.desk, "GET", "/v1/desk/flexibility", params=query)
+    assert answer.status_code == 422
+    assert {f["field"] for f in answer.json()["faults"]} == {"bus", "element", "at", "horizon"}
 
 
 def test_without_a_model_there_is_no_network(world: World) -> None:

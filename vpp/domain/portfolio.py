@@ -40,7 +40,8 @@ class Asset:
     """One controllable or fixed resource. `params` is the frozen parameter model of its kind.
 
     `bus` is given only where a network model is; `node` is the clearing node. `tan_phi` is Q/P
-    (Mvar per MW, same sign for both), `notice` how long before a change the asset must know.
+    (Mvar per MW, same sign for both), `notice` how long before a change the asset must know. Within `inverter_mva` its
+    Q can be asked for; plans leave it at `tan_phi`. 0: Q only follows P.
     """
 
     id: str
@@ -54,6 +55,7 @@ class Asset:
     control: Control = "continuous"
     tan_phi: float = 0.0
     inputs: Mapping[str, Input] = field(default_factory=dict)
+    inverter_mva: float = 0.0
 
 
 @dataclass(frozen=True)

@@ -156,7 +156,7 @@ def build_asset(entry: AssetFile, kinds: Mapping[str, Any], known: Known, faults
         return None
     return Asset(
         entry.id, entry.kind, entry.site, entry.metering_point, entry.node, entry.bus, params, entry.notice,
-        entry.control or kind.CONTROL, entry.tan_phi, inputs,
+        entry.control or kind.CONTROL, entry.tan_phi, inputs, entry.inverter_mva,
     )  # fmt: skip
 
 

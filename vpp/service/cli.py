@@ -283,19 +283,32 @@ def forecast(
 
 @app.command()
 def flexibility(
-    bus: Annotated[int, typer.Option("--bus", help="Bus of the network.")],
     at: Annotated[str, typer.Option("--at", help="RFC 3339 time, such as 2016-07-12T17:30:00+02:00.")],
+    bus: Annotated[str | None, typer.Option("--bus", help="Bus of the network by name or number.")] = None,
+    element: Annotated[
+        str | None, typer.Option("--element", help="Line or transformer to relieve, such as 'line 18'.")
+    ] = None,
+    point: Annotated[str | None, typer.Option("--point", help="Congestion point of the portfolio.")] = None,
+    site: Annotated[str | None, typer.Option("--site", help="Site whose envelope the network leaves.")] = None,
     portfolio: PortfolioOption = DEMO,
-    hours: Annotated[float, typer.Option("--hours", min=0.25, max=6.0)] = 2.0,
+    horizon: Annotated[str, typer.Option("--horizon", help="ISO 8601, quarter hours up to PT6H.")] = "PT4H",
+    plan: Annotated[Path | None, typer.Option("--plan", help="A plan written by `vpp plan`; else it is made.")] = None,
     out: JsonOption = "-",
 ) -> None:
-    """Secure MW up (more injection) and down (less) at a node for the next hours."""
-    from vpp.service.node_flexibility import flexibility_report
+    """What a bus, feeder, site or element can inject, P and Q, by quarter hour, for how long and at what price."""
+    from vpp.domain.errors import InputFaults
+    from vpp.service.explaining import plan_text
+    from vpp.service.flexibility_place import Place
+    from vpp.service.flexibility_report import flexibility_report, question
 
-    moment, console = moment_of(at), _console(out)
+    try:
+        asked = question(Place(bus, element, point, site), at, horizon)
+    except InputFaults as wrong:
+        raise typer.BadParameter("; ".join(map(str, wrong.faults))) from None
+    text, console = plan_text(plan) if plan is not None else None, _console(out)
     with _bars(console) as show:
         train = lambda n, of: show("day-ahead models", n, of)  # noqa: E731
-        body = flexibility_report(portfolio, bus, moment, hours, _settings(), train)
+        body = flexibility_report(portfolio, asked, _settings(), text, train)
     _write(out, body)
 
 

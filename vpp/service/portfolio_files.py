@@ -125,6 +125,7 @@ class AssetFile(Edge):
     control: Control | None = None
     device: str | None = None
     tan_phi: float = Field(default=0.0, ge=-2.0, le=2.0)
+    inverter_mva: float = Field(default=0.0, ge=0.0, le=1e4)
     inputs: dict[str, InputFile] = Field(default_factory=dict)
     initial: InitialFile = InitialFile()
 

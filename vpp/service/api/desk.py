@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Annotated, Any
 
@@ -22,16 +22,20 @@ from vpp.service import dr
 from vpp.service.api import jobs
 from vpp.service.api.access import OPERATOR, DeskDep
 from vpp.service.api.context import Api, ApiDep
-from vpp.service.api.disclosure import LEAST_SITES, OffersView, may_be_shown, offers_view
+from vpp.service.api.disclosure import LEAST_SITES, OffersView, may_be_shown, offers_view, sites_of, without_names
 from vpp.service.api.network_view import coordinates_of, ends_of, plan_flow
 from vpp.service.api.overrides import MOST_MW
 from vpp.service.api.problems import Problem, answers
 from vpp.service.api.semantics import means
 from vpp.service.api.views import jsonable, numbers, times
+from vpp.service.flexibility_answer import answer, assets_of
+from vpp.service.flexibility_place import Place, assets_at, place_faults, window_faults
 from vpp.service.knowledge import gather
 from vpp.service.moments import Moment
-from vpp.service.node_flexibility import node_flexibility
 from vpp.service.orders import GAP
+from vpp.service.situation import Situation
+from vpp.service.stage_checks import iso
+from vpp.service.yaml_files import Duration
 
 router = APIRouter(prefix="/v1/desk", tags=["grid desk"])
 Price = Annotated[Decimal, Field(ge=0, max_digits=12, decimal_places=4)]
@@ -211,33 +215,43 @@ def order(event_id: str, api: ApiDep, _: DeskDep) -> Any:
 def flexibility(
     api: ApiDep,
     who: DeskDep,
-    bus: Annotated[int, Query(ge=0, le=10**9, description="bus number of the network")],
     at: Annotated[Moment, Query(description="start of the window")],
-    hours: Annotated[float, Query(gt=0, le=6, description="length of the longest window")] = 1.0,
+    bus: Annotated[str | None, Query(max_length=80, description="bus of the network by name or number")] = None,
+    element: Annotated[str | None, Query(max_length=80, description="line or transformer to relieve")] = None,
+    point: Annotated[str | None, Query(max_length=80, description="congestion point of the portfolio")] = None,
+    site: Annotated[str | None, Query(max_length=80, description="site whose envelope the network leaves")] = None,
+    horizon: Annotated[Duration, Query(description="quarter hours up to PT6H")] = timedelta(hours=1),
 ) -> Any:
-    """Secure MW up (more injection) and down (less) against the plan, by length of the window.
+    """By quarter hour what a place can inject, P and Q, against the plan, network allowing; how long, at what price.
 
-    A node whose assets belong to fewer than three sites is answered only where their contracts allow it.
+    A place whose assets belong to fewer than three sites is answered only where their contracts allow it.
     """
-    portfolio = api.system.portfolio
-    sites = {a.site for a in portfolio.assets if a.bus == bus and a.control != "none"}
-    if not sites:
-        raise InputFaults([Fault("query", "bus", f"no controllable asset at bus {bus}")])
-    if who.role != OPERATOR and not may_be_shown(portfolio, sites):
-        raise Problem(403, f"fewer than {LEAST_SITES} sites at bus {bus}, and not all of them may be shown alone")
-    now = floor_to(api.clock(), QUARTER)
-    if not now <= at < _horizon_end(api, now):
-        raise InputFaults([Fault("query", "at", f"is not within {rfc3339(now)} and {rfc3339(_horizon_end(api, now))}")])
-    run = api.current()
+    portfolio, place = api.system.portfolio, Place(bus, element, point, site)
+    now, run = floor_to(api.clock(), QUARTER), api.current()
+    grid = TimeGrid.between(now, _horizon_end(api, now), QUARTER)
+    if faults := place_faults(place, portfolio, api.system.network) + window_faults(at, horizon, grid):
+        raise InputFaults(faults)
     if run is None or not run.schedule.grid.start <= at < run.schedule.grid.end:
         raise Problem(409, "no released plan covers that time")
 
-    def work() -> dict[str, Any]:
+    def known() -> tuple[Situation, Schedule]:
         with api.lock:
             situation = gather(api.system, INTRADAY, "offer", now, scenarios=0)
-        return node_flexibility(api.system, situation, on_grid(run.schedule, situation.grid), bus, utc(at), hours)
+        return situation, on_grid(run.schedule, situation.grid)
 
-    request = {"bus": bus, "at": rfc3339(at), "hours": hours}
+    if who.role != OPERATOR:
+        if place.element is None:
+            assets = assets_at(place, portfolio, api.system.network, None, 0)
+        else:
+            assets = assets_of(*known(), place, at)
+        if not may_be_shown(portfolio, sites_of(portfolio, assets)):
+            raise Problem(403, f"fewer than {LEAST_SITES} sites there, and not all of them may be shown alone")
+
+    def work() -> dict[str, Any]:
+        told = answer(*known(), place, at, horizon)
+        return told if who.role == OPERATOR else without_names(told, portfolio)
+
+    request = {**place.given, "at": rfc3339(at), "horizon": iso(horizon)}
     return jobs.start(api, "flexibility", who, request, work)
 
 

@@ -5,9 +5,10 @@ Everything that may not be shown alone is one group; a group of fewer sites is w
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 from pydantic import BaseModel
@@ -63,6 +64,26 @@ def may_be_shown(portfolio: Portfolio, sites: set[str]) -> bool:
     """Whether an answer about exactly these sites may be shown."""
     single = {s.id for s in portfolio.sites if s.show_single}
     return sites <= single or len(sites) >= LEAST_SITES
+
+
+def without_names(told: Mapping[str, Any], portfolio: Portfolio) -> dict[str, Any]:
+    """An answer about flexibility as a grid desk sees it: what tells sites apart only where all of them may be shown.
+
+    Else assets are not named, and what comes back is one sum over all buses. Who takes the opposite position is told
+    of units with three sites or more.
+    """
+    opposite = [u for u in told["opposite"] if u["sites"] >= LEAST_SITES]
+    single = {s.id for s in portfolio.sites if s.show_single}
+    if sites_of(portfolio, told["assets"]) <= single:
+        return {**told, "opposite": opposite}
+    rebound = {side: _summed(one) if isinstance(one, dict) else one for side, one in told["rebound"].items()}
+    hidden: dict[str, Any] = {"assets": [], "held_to_plan": {}, "switching": []}
+    return {**told, **hidden, "rebound": rebound, "opposite": opposite}
+
+
+def _summed(rebound: Mapping[str, Any]) -> dict[str, Any]:
+    rows = list(rebound["mw_by_bus"].values())
+    return {**rebound, "mw_by_bus": {"all": np.sum(rows, axis=0).tolist()} if rows else {}}
 
 
 def disclose(portfolio: Portfolio, offers: Sequence[FlexibilityOffer]) -> Disclosure:
