@@ -96,8 +96,7 @@ def sampled_ratio(around: Around, spot: Spot, found: Region) -> tuple[float, flo
     best sample lies nearer to the plan.
     """
     corners = spot.cells[0].corners
-    sides = [np.linspace(*corners[:, axis][[corners[:, axis].argmin(), corners[:, axis].argmax()]], SAMPLES)
-             for axis in (0, 1)]  # fmt: skip
+    sides = [np.linspace(corners[:, axis].min(), corners[:, axis].max(), SAMPLES) for axis in (0, 1)]
     points = np.stack(np.meshgrid(*sides), axis=-1).reshape(-1, 2)
     points = points[beyond(hull(corners), points) <= 1e-9]
     broken = around.broken(around.flow([spot], points[:, None, None]))
