@@ -25,6 +25,7 @@ from vpp.domain.errors import InputFaults, NotFound
 from vpp.domain.forecast import Forecast, History, Origin, Series
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid, local_midnight
 from vpp.service.bootstrap import classes_of
+from vpp.service.data_screen import DataScreen
 from vpp.service.desk import Desk
 from vpp.service.event_clock import EventClock
 from vpp.service.inputs import series_used
@@ -280,6 +281,30 @@ def test_a_forecast_worse_than_the_naive_raises_an_alarm(make: Make, truth: Trut
     assert alarm.code == SCORES
     assert "1 series (steel) worse than the naive over the last 7 days" in alarm.message
     assert re.search(r"series \(.*\) with a 90 % band that covers under 80 % over", alarm.message.split("; ")[1])
+
+
+def test_a_day_told_in_another_unit_is_no_outcome(make: Make, truth: Truth) -> None:
+    """One day of the meter in kW: it has no score, and what it was first given goes; the other days keep theirs."""
+    yesterday, told = ISSUED - timedelta(days=1), {}
+    for factor in (1.0, 1000.0):
+        system = served(make, truth, open_store("sqlite://"), ISSUED)
+        given = truth["steel"]
+        first = (local_midnight((ISSUED - timedelta(days=2)).date(), ZONE) - given.start) // QUARTER
+        values = given.values.copy()
+        values[first : first + 96] *= factor
+        screen = DataScreen(system.forecaster.calendar)
+        system.book = SeriesBook(screen.of({"steel": replace(given, values=values)}), ISSUED)
+        learning = Learning(system)
+        for day in range(-5, -1):
+            now = ISSUED + timedelta(days=day)
+            system.forecast(now, day_grid(now), 0)
+            learning.keep(now)
+        learning.score(yesterday)
+        learning.score(ISSUED)
+        told[factor] = system.store.forecasts.scores(ISSUED - timedelta(days=7), ISSUED)
+    saturday = MIDNIGHT - timedelta(days=3)
+    assert saturday in {s.day for s in told[1.0]}
+    assert told[1000.0] == [s for s in told[1.0] if s.day != saturday]
 
 
 def test_training_beside_the_ticks_ends_with_the_same_models(
