@@ -14,6 +14,7 @@ import pytest
 
 import forecasting.training as training
 from adapters.store import Store, open_store
+from forecasting.calendar import Calendar
 from forecasting.pipeline import Pipeline
 from forecasting.rolling import Trials
 from tests.service.api_world import World, world
@@ -292,7 +293,7 @@ def test_a_day_told_in_another_unit_is_no_outcome(make: Make, truth: Truth) -> N
         first = (local_midnight((ISSUED - timedelta(days=2)).date(), ZONE) - given.start) // QUARTER
         values = given.values.copy()
         values[first : first + 96] *= factor
-        screen = DataScreen(system.forecaster.calendar)
+        screen = DataScreen(Calendar(ZONE))
         system.book = SeriesBook(screen.of({"steel": replace(given, values=values)}), ISSUED)
         learning = Learning(system)
         for day in range(-5, -1):
