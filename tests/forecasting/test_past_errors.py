@@ -20,6 +20,7 @@ from forecasting.past_scores import DAY, PastScores, joint, normal_score
 from forecasting.pipeline import Pipeline
 from forecasting.scenarios import PRIOR_DAYS, Dependence, copula
 from forecasting.sums import SumCalibration
+from forecasting.training import rows_of, telling
 from forecasting.trial import Trial
 from tests.forecasting.made import history, series
 from vpp.domain.forecast import LEVELS
@@ -90,6 +91,16 @@ def test_a_series_takes_of_the_past_what_its_means_bear_out(spread: float, persi
     made = Dependence.of(past, Dependence(np.eye(1), np.array([persistence])))
     assert made.share is not None
     assert made.share[0] == pytest.approx(share, abs=0.1)
+
+
+def test_errors_of_a_day_ahead_are_those_of_the_gate_for_the_day_sold_there() -> None:
+    days = Calendar("UTC").days(0, 4 * PER_DAY)
+    issue, target = rows_of("day_ahead", days, 0, 4 * PER_DAY)
+    told = telling("day_ahead", days, issue, target)
+    assert set(issue.tolist()) == {40, 88, 136, 184, 232, 280, 328, 376}
+    wanted = [(40 + d * PER_DAY, t) for d in range(3) for t in range((d + 1) * PER_DAY, (d + 2) * PER_DAY)]
+    assert list(zip(issue[told].tolist(), target[told].tolist(), strict=True)) == wanted
+    assert telling("intraday", days, *rows_of("intraday", days, 0, PER_DAY)).all()
 
 
 def test_a_series_is_drawn_by_its_share_of_the_past() -> None:

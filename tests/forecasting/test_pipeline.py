@@ -16,8 +16,11 @@ from hypothesis import strategies as st
 
 from forecasting import model_files
 from forecasting.backtest import coverage, pinball
-from forecasting.calendar import quarter_of
+from forecasting.calendar import Calendar, quarter_of
+from forecasting.local_holidays import holidays_of
+from forecasting.panel import Panel
 from forecasting.pipeline import Pipeline
+from forecasting.training import data_digest
 from tests.forecasting.made import START, history, series
 from vpp.domain.errors import DataGap, LookAhead, NotFound
 from vpp.domain.forecast import LEVELS, History, Series
@@ -188,6 +191,20 @@ def test_a_damaged_model_file_is_trained_again(kept: Path, tmp_path: Path) -> No
     again = Pipeline(tmp_path)
     again.train_day_ahead(history(TRAINED_DAY, of={"load:a": series()["load:a"]}))
     assert again.trained("day_ahead") == {"load:a"}
+
+
+def test_models_are_told_apart_by_all_they_learnt_from() -> None:
+    """Their holidays and how late their values come, too: models of other ones are not those of these data."""
+    past = history(TRAINED_DAY)
+    slow = {name: replace(s, delay=timedelta(minutes=16 if name == "load:a" else 1)) for name, s in series().items()}
+    told = {
+        data_digest("day_ahead", panel, Calendar(holidays=holidays_of(country)), {})
+        for country in ("DE", "CN", "")
+        for panel in (Panel.of(past), replace(Panel.of(past), late=Panel.of(history(TRAINED_DAY, of=slow)).late))
+    }
+    assert len(told) == 6
+    again = data_digest("day_ahead", Panel.of(history(TRAINED_DAY)), Calendar(holidays=holidays_of("DE")), {})
+    assert again in told
 
 
 def test_bytes_overwritten_anywhere_in_a_model_file_are_no_crash(kept: Path, tmp_path: Path) -> None:

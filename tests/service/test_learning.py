@@ -24,13 +24,14 @@ from tests.service.test_loop import Listed
 from vpp.domain.command import MeterRow
 from vpp.domain.errors import InputFaults, NotFound
 from vpp.domain.forecast import Forecast, History, Origin, Series
+from vpp.domain.ports import LearningStage
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid, local_midnight
 from vpp.service.bootstrap import classes_of
 from vpp.service.data_screen import DataScreen
 from vpp.service.desk import Desk
 from vpp.service.event_clock import EventClock
 from vpp.service.inputs import series_used
-from vpp.service.learning import DRIFT, SCORES, TRAINING, Learning, learn, recall_models
+from vpp.service.learning import DRIFT, SCORES, STAGES, TRAINING, Learning, learn, recall_models
 from vpp.service.loop import Loop
 from vpp.service.portfolio_files import SeriesFile
 from vpp.service.replay import replayed
@@ -323,6 +324,26 @@ def test_training_beside_the_ticks_ends_with_the_same_models(
         assert system.store.alarms.list() == []
         system.store.close()
     assert digests[0] == digests[1]
+
+
+def test_a_refit_beyond_seven_leaves_the_newest_seven(
+    lived: dict[str, Any], make: Make, truth: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = served(make, truth, open_store("sqlite://"), ISSUED)
+    given = {s: lived["system"].store.models.get(lived["system"].store.models.list(s, 1)[0].digest) for s in STAGES}
+
+    def keep(system: System, stage: LearningStage, known: History) -> None:
+        made = replace(given[stage], digest=f"{stage} {known.issued_at}", until=known.issued_at, blob=b"")
+        system.store.models.keep(made)
+
+    monkeypatch.setattr("vpp.service.learning.learn", keep)
+    learning, left = Learning(system), []
+    for day in range(9):
+        learning.refit(REFIT + timedelta(days=day), "daily")
+        left.append([len(system.store.models.list(stage)) for stage in STAGES])
+    assert left == [[min(n, 7)] * 2 for n in range(1, 10)]
+    newest = [REFIT + timedelta(days=day) for day in range(8, 1, -1)]
+    assert [m.until for m in system.store.models.list("intraday")] == newest
 
 
 def test_the_loop_keeps_what_it_forecast_of_tomorrow(make: Make, truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
