@@ -18,7 +18,7 @@ from forecasting.calendar import Calendar
 from forecasting.pipeline import Pipeline
 from forecasting.rolling import Trials
 from tests.service.api_world import World, world
-from tests.service.conftest import ISSUED, ZONE, Make, local
+from tests.service.conftest import DEMO, ISSUED, ZONE, Make, local
 from tests.service.test_desk import quick
 from tests.service.test_loop import Listed
 from vpp.domain.command import MeterRow
@@ -34,9 +34,10 @@ from vpp.service.inputs import series_used
 from vpp.service.learning import DRIFT, SCORES, STAGES, TRAINING, Learning, learn, recall_models
 from vpp.service.loop import Loop
 from vpp.service.portfolio_files import SeriesFile
-from vpp.service.replay import replayed
+from vpp.service.replay import replay_report, replayed
 from vpp.service.series import load_series
 from vpp.service.series_book import PREFIX, SeriesBook
+from vpp.service.settings import Settings
 from vpp.service.system import System
 
 __all__ = ["world"]
@@ -397,9 +398,11 @@ def test_scores_are_asked_for_by_series(world: World) -> None:
     assert world.ask(world.operator, "GET", "/v1/forecasts/models").json() == []
 
 
-def test_a_run_without_a_forecast_says_so(world: World) -> None:
-    with pytest.raises(NotFound, match="forecast of run r1"):
-        world.store.forecasts.of_run("r1")
+def test_what_cannot_be_replayed_says_why(world: World, tmp_path: Path) -> None:
+    record = tmp_path / "record.db"
+    for run_id, why in (("r1", f"run r1 in {record} has no forecast on record"), ("abc", f"no run abc in {record}")):
+        with pytest.raises(NotFound, match=f"^{re.escape(why)}$"):
+            replay_report(record, DEMO, run_id, Settings())
 
 
 def test_a_site_of_a_stated_kind_and_rating_needs_no_value_yet(tmp_path: Path) -> None:
