@@ -14,7 +14,6 @@ import pytest
 
 import forecasting.training as training
 from adapters.store import Store, open_store
-from forecasting.calendar import Calendar
 from forecasting.pipeline import Pipeline
 from forecasting.rolling import Trials
 from tests.service.api_world import World, world
@@ -27,11 +26,10 @@ from vpp.domain.forecast import Forecast, History, Origin, Series
 from vpp.domain.ports import LearningStage
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid, local_midnight
 from vpp.service.bootstrap import classes_of
-from vpp.service.data_screen import DataScreen
 from vpp.service.desk import Desk
 from vpp.service.event_clock import EventClock
 from vpp.service.inputs import series_used
-from vpp.service.learning import DRIFT, SCORES, STAGES, TRAINING, Learning, learn, recall_models
+from vpp.service.learning import DRIFT, STAGES, TRAINING, Learning, learn, recall_models
 from vpp.service.loop import Loop
 from vpp.service.portfolio_files import SeriesFile
 from vpp.service.replay import replay_report, replayed
@@ -269,47 +267,6 @@ def test_nothing_is_learnt_for_days_that_are_not_forecast(make: Make, truth: Tru
     assert system.forecaster.trained_until("day_ahead") is None
 
 
-def test_a_forecast_worse_than_the_naive_raises_an_alarm(make: Make, truth: Truth) -> None:
-    system = served(make, truth, open_store("sqlite://"), ISSUED)
-    learning = Learning(system)
-    for day in range(-5, -1):
-        now = ISSUED + timedelta(days=day)
-        made = system.forecast(now, day_grid(now), 0)
-        quantiles = made.quantiles.copy()
-        quantiles[made.index["steel"]] = 9.0
-        system.last_forecast = replace(made, quantiles=quantiles)
-        learning.keep(now)
-    learning.score(ISSUED)
-    (alarm,) = system.store.alarms.list()
-    assert alarm.code == SCORES
-    assert "1 series (steel) worse than the naive over the last 7 days" in alarm.message
-    assert re.search(r"series \(.*\) with a 90 % band that covers under 80 % over", alarm.message.split("; ")[1])
-
-
-def test_a_day_told_in_another_unit_is_no_outcome(make: Make, truth: Truth) -> None:
-    """One day of the meter in kW: it has no score, and what it was first given goes; the other days keep theirs."""
-    yesterday, told = ISSUED - timedelta(days=1), {}
-    for factor in (1.0, 1000.0):
-        system = served(make, truth, open_store("sqlite://"), ISSUED)
-        given = truth["steel"]
-        first = (local_midnight((ISSUED - timedelta(days=2)).date(), ZONE) - given.start) // QUARTER
-        values = given.values.copy()
-        values[first : first + 96] *= factor
-        screen = DataScreen(Calendar(ZONE))
-        system.book = SeriesBook(screen.of({"steel": replace(given, values=values)}), ISSUED)
-        learning = Learning(system)
-        for day in range(-5, -1):
-            now = ISSUED + timedelta(days=day)
-            system.forecast(now, day_grid(now), 0)
-            learning.keep(now)
-        learning.score(yesterday)
-        learning.score(ISSUED)
-        told[factor] = system.store.forecasts.scores(ISSUED - timedelta(days=7), ISSUED)
-    saturday = MIDNIGHT - timedelta(days=3)
-    assert saturday in {s.day for s in told[1.0]}
-    assert told[1000.0] == [s for s in told[1.0] if s.day != saturday]
-
-
 def test_training_beside_the_ticks_ends_with_the_same_models(
     short: None, make: Make, truth: Truth, tmp_path: Path
 ) -> None:
@@ -374,28 +331,6 @@ def test_a_service_learns_after_its_meters_and_before_its_bids(
     assert desk.of("daily refit") == [nine]
     assert [what for what, at in desk.asked if at == nine] == ["meter 15", "daily refit", "intraday", "real_time"]
     assert [what for what, at in desk.asked if at == ten][-5:] == ["bid", "day_ahead", "keep", "intraday", "real_time"]
-
-
-def test_scores_are_asked_for_by_series(world: World) -> None:
-    assert world.ask(world.operator, "GET", "/v1/forecasts/scores").json()["series"] == {}
-    assert world.ask(world.operator, "GET", "/v1/forecasts/scores?days=29").status_code == 422
-    assert world.ask(world.glass_works, "GET", "/v1/forecasts/scores").status_code == 403
-    learning = Learning(world.system)
-    for day in range(2, 6):
-        now = world.now - timedelta(days=day)
-        world.system.forecast(now, TimeGrid.between(now, now + timedelta(days=2), QUARTER), 0)
-        learning.keep(now)
-    learning.score(world.now)
-    found = world.ask(world.operator, "GET", "/v1/forecasts/scores?days=28").json()
-    one = found["series"]["load:G3-M"]
-    assert one["source"] == "naive"
-    assert one["pinball"] == one["pinball_naive"]
-    assert one["n"] == 4 * 96
-    assert list(one["coverage"]) == ["50", "80", "90"]
-    assert len(one["reliability"]) == 9
-    assert one["trained_until"] is None
-    assert found["worse"] == []
-    assert world.ask(world.operator, "GET", "/v1/forecasts/models").json() == []
 
 
 def test_what_cannot_be_replayed_says_why(world: World, tmp_path: Path) -> None:
