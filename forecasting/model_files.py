@@ -11,11 +11,12 @@ from __future__ import annotations
 import io
 import json
 import os
+import zlib
 from pathlib import Path
 from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 
 import numpy as np
-from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict
 
 from forecasting.calendar import Calendar
 from forecasting.codec import decoded, encoded
@@ -28,7 +29,9 @@ from vpp.domain.learnt import ModelRecord, TrialScore
 from vpp.domain.time import Array
 
 KEPT_A_STAGE = 6
-UNREADABLE = (BadZipFile, ValidationError, KeyError)
+UNREADABLE = (BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError)
+"""What a damaged archive or another version's raises on reading, by where the damage is: a `ValidationError` is a
+ValueError, an unknown compression or an encrypted entry a RuntimeError."""
 
 
 class Bound(BaseModel):
@@ -82,7 +85,7 @@ def packed(trained: Trained, calendar: Calendar) -> bytes:
 
 
 def unpacked(blob: bytes) -> tuple[Card, Trained]:
-    """What `packed` made. Raises BadZipFile, ValidationError or KeyError."""
+    """What `packed` made. Raises one of `UNREADABLE` where it is damaged."""
     with ZipFile(io.BytesIO(blob)) as archive:
         card = Card.model_validate_json(archive.read("card.json"))
         made = {bound.id: _learnt(card.stage, bound, archive, i) for i, bound in enumerate(card.series)}
@@ -107,7 +110,7 @@ def write(path: Path, trained: Trained, calendar: Calendar) -> None:
 
 
 def read(path: Path) -> tuple[Card, Trained]:
-    """What `write` wrote. Raises FileNotFoundError, BadZipFile, ValidationError or KeyError."""
+    """What `write` wrote. Raises FileNotFoundError, or one of `UNREADABLE` where it is damaged."""
     return unpacked(path.read_bytes())
 
 

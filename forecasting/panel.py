@@ -78,9 +78,9 @@ class Panel:
         )  # fmt: skip
 
     def digest(self) -> str:
-        """A fingerprint of ids, axis and values."""
+        """A fingerprint of ids, axis, delays, bounds and values."""
         h = hashlib.blake2b(digest_size=16)
-        h.update(repr((self.ids, self.first, self.lower.tolist(), self.upper.tolist())).encode())
+        h.update(repr((self.ids, self.first, self.late.tolist(), self.lower.tolist(), self.upper.tolist())).encode())
         h.update(np.ascontiguousarray(self.values).tobytes())
         return h.hexdigest()
 

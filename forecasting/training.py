@@ -18,7 +18,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from forecasting.calendar import PER_DAY, Calendar, Days, Index
+from forecasting.calendar import PER_DAY, Calendar, Days, Index, moment_of
 from forecasting.codec import shapes
 from forecasting.features import NAMES
 from forecasting.fitted import Bounds, Fitted, Scheme
@@ -75,7 +75,11 @@ def data_digest(stage: Stage, panel: Panel, calendar: Calendar, weight: Mapping[
     """A fingerprint of everything that what is learnt for `stage` depends on."""
     place = (calendar.zone, calendar.latitude, calendar.longitude)
     names = tuple(scheme_of(stage, 0.0, 1.0).models)
-    text = repr((stage, place, names, NAMES, MODEL_ROWS, LEVELS, shapes(), sorted(weight.items()), panel.digest()))
+    years = range(moment_of(panel.first - PER_DAY).year, moment_of(panel.first + panel.n + PER_DAY).year + 1)
+    holidays = sorted(day.isoformat() for year in years for day in calendar.holidays(year))
+    text = repr((
+        stage, place, holidays, names, NAMES, MODEL_ROWS, LEVELS, shapes(), sorted(weight.items()), panel.digest()
+    ))  # fmt: skip
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 

@@ -83,12 +83,13 @@ class Forecasts:
             found.append(DayForecast(row.issued_at, grid, series, levels, source, quantiles, naive))
         return found
 
-    def keep_scores(self, scores: Sequence[DayScore]) -> None:
-        """Scores in the place of those kept of the same series and days."""
-        rows = [{"series": s.series, "day": s.day, "body": dumps(s)} for s in scores]
-        if rows:
-            with self._db.write() as connection:
-                connection.execute(self._db.upsert(schema.forecast_scores), rows)
+    def keep_scores(self, day: datetime, scores: Sequence[DayScore]) -> None:
+        """The scores of the day that begins at `day`, in the place of all that were kept of it."""
+        rows = [{"series": s.series, "day": day, "body": dumps(s)} for s in scores]
+        with self._db.write() as connection:
+            connection.execute(delete(schema.forecast_scores).where(_S.day == day))
+            if rows:
+                connection.execute(schema.forecast_scores.insert(), rows)
 
     def scores(self, start: datetime, end: datetime) -> list[DayScore]:
         """Scores of the days that begin in [start, end), by day and series."""

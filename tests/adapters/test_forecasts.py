@@ -80,7 +80,11 @@ def test_days_come_back_bit_for_bit_and_old_ones_go(store: Store) -> None:
 
 def test_a_day_scored_again_replaces_its_score(store: Store) -> None:
     score = DayScore("a", NOW, "blend", 95, 9.5, 19.0, {"90": 90}, (1.5,) * 9)
-    store.forecasts.keep_scores([score, replace(score, series="b"), replace(score, day=NOW - timedelta(days=9))])
+    before = replace(score, day=NOW - timedelta(days=2))
+    store.forecasts.keep_scores(before.day, [before])
+    store.forecasts.keep_scores(NOW, [score, replace(score, series="b")])
     later = replace(score, n=96)
-    store.forecasts.keep_scores([later])
-    assert store.forecasts.scores(NOW - timedelta(days=7), NOW + QUARTER) == [later, replace(score, series="b")]
+    store.forecasts.keep_scores(NOW, [later])
+    assert store.forecasts.scores(NOW - timedelta(days=7), NOW + QUARTER) == [before, later]
+    store.forecasts.keep_scores(NOW, [])
+    assert store.forecasts.scores(NOW - timedelta(days=7), NOW + QUARTER) == [before]

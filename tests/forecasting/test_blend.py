@@ -66,6 +66,18 @@ def test_a_gain_of_one_lucky_day_is_hardly_believed() -> None:
     assert weights[0] > 0.4
 
 
+def test_what_a_gain_is_not_believed_goes_to_the_best_naive_model() -> None:
+    rng = np.random.default_rng(4)
+    y = rng.standard_normal(200)
+    q = forecasts(rng, y, [3.0, 1.0, 1.0], [6.0, 0.0, 0.0])
+    q[2] = q[1] + 0.02
+    q[2][:, :10] = y[:10]
+    zero = np.zeros(200, dtype=np.int64)
+    weights = fitted(q, y, zero, np.arange(200) // 10, 1, 2, LEVELS).weights[0]
+    assert weights[1] > 0.2
+    assert weights[0] < 0.05
+
+
 def test_groups_choose_for_themselves_and_one_without_a_past_takes_the_mean() -> None:
     rng = np.random.default_rng(5)
     y = rng.standard_normal(2000)

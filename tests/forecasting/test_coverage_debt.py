@@ -52,6 +52,22 @@ def test_a_day_of_luck_moves_the_bands_less_than_their_width() -> None:
     assert wide.offset == pytest.approx(-wide.offset[::-1])
 
 
+def test_a_group_whose_bands_are_too_narrow_is_widened_for_itself() -> None:
+    level, rng = np.asarray(LEVELS), np.random.default_rng(13)
+    tracker, group = Tracker(level, 2, 1.0), np.repeat([0, 1], STEPS)
+    promised = np.repeat(ndtri(level)[:, None], 2 * STEPS, axis=1)
+    hits = []
+    for _ in range(DAYS):
+        issued = tracker.moved(promised, group)
+        y = rng.standard_normal(2 * STEPS) * np.where(group == 0, 1.0, 2.0)
+        hits.append((y >= issued[0]) & (y <= issued[-1]))
+        tracker.learn(issued, y, group)
+    covered = 100 * np.mean(hits[DAYS // 2 :], axis=0)
+    assert [covered[group == g].mean() for g in (0, 1)] == pytest.approx([90, 90], abs=2.0)
+    width = np.diff(tracker.moved(promised, group)[[0, -1]], axis=0)[0]
+    assert width[-1] > 1.5 * width[0]
+
+
 def test_levels_that_do_not_pair_are_refused() -> None:
     with pytest.raises(ValueError, match="pair around the median"):
         Tracker(np.array([0.1, 0.5, 0.95]), 1, 1.0)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from scipy.special import ndtri
 
-from forecasting.calendar import Calendar
+from forecasting.calendar import PER_DAY, Calendar
 from forecasting.cases import Cases
 from forecasting.fitted import Bounds
 from forecasting.joint_forecast import Marginals, drawn, sum_offset
@@ -17,8 +18,9 @@ from forecasting.panel import Panel
 from forecasting.past_errors import PastErrors, along_targets, side_by_side
 from forecasting.past_scores import DAY, PastScores, joint, normal_score
 from forecasting.pipeline import Pipeline
-from forecasting.scenarios import Dependence, copula
+from forecasting.scenarios import PRIOR_DAYS, Dependence, copula
 from forecasting.sums import SumCalibration
+from forecasting.training import rows_of, telling
 from forecasting.trial import Trial
 from tests.forecasting.made import history, series
 from vpp.domain.forecast import LEVELS
@@ -91,6 +93,30 @@ def test_a_series_takes_of_the_past_what_its_means_bear_out(spread: float, persi
     assert made.share[0] == pytest.approx(share, abs=0.1)
 
 
+def test_errors_of_a_day_ahead_are_those_of_the_gate_for_the_day_sold_there() -> None:
+    days = Calendar("UTC").days(0, 4 * PER_DAY)
+    issue, target = rows_of("day_ahead", days, 0, 4 * PER_DAY)
+    told = telling("day_ahead", days, issue, target)
+    assert set(issue.tolist()) == {40, 88, 136, 184, 232, 280, 328, 376}
+    wanted = [(40 + d * PER_DAY, t) for d in range(3) for t in range((d + 1) * PER_DAY, (d + 2) * PER_DAY)]
+    assert list(zip(issue[told].tolist(), target[told].tolist(), strict=True)) == wanted
+    assert telling("intraday", days, *rows_of("intraday", days, 0, PER_DAY)).all()
+
+
+def test_a_series_is_drawn_by_its_share_of_the_past() -> None:
+    """Of scores that are one a day: all of a day's steps alike with a share of 1, an autoregression with one of 0."""
+    rng = np.random.default_rng(4)
+    past = np.repeat(rng.standard_normal((200, 3, 1)), 12, axis=2)
+    of = Dependence(np.eye(3), np.full(3, 0.5), past)
+    weight = len(past) / (len(past) + PRIOR_DAYS)
+    for share in (None, np.array([1.0, 0.5, 0.0])):
+        z = ndtri(copula(replace(of, share=share), 20_000, 12, 3))
+        apart = [np.corrcoef(z[:, s, 0], z[:, s, 11])[0, 1] for s in range(3)]
+        told = np.ones(3) if share is None else share
+        np.testing.assert_allclose(apart, weight * told + (1 - weight * told) * 0.5**11, atol=0.03)
+        assert np.abs(z.std(axis=0) - 1).max() < 0.03
+
+
 def test_the_latest_forecast_of_a_target_counts_and_gaps_do_not() -> None:
     early, late = scores([0, 60], np.array([60, 75, 120]), 0.0), None
     late = early.scores.copy()
@@ -128,6 +154,40 @@ def test_a_sum_that_was_too_narrow_is_widened(width: float, sign: int) -> None:
     assert sign * offset[-1] > 0.1
     assert sign * offset[0] < -0.1
     assert sum_offset(trials, bounds, {"other": 1.0}, panel, Calendar("UTC")).tolist() == [0.0] * len(LEVELS)
+
+
+@pytest.mark.parametrize("days", [20, 40])
+def test_a_day_of_the_trial_is_drawn_by_what_its_gate_knew(days: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes, scores and values after a gate change no scenario of it: not what sums learn, not the dependence."""
+    gate = days * DAY + GATE
+
+    def scenarios(sign: int) -> dict[int, Array]:
+        """Those of every gate, where what is not known at `gate` comes high or low."""
+        rng, later, made = np.random.default_rng(3), np.random.default_rng(4 + sign), {}
+        y = rng.standard_normal((60, 1)) + 0.3 * rng.standard_normal((2, 60, PER_DAY))
+        known = np.arange(60)[:, None] * DAY + GATE + FAR + 15
+        y = np.where(known <= gate, y, 9 * sign + later.standard_normal(y.shape))
+        values = np.cumsum(rng.standard_normal((2, 70 * PER_DAY)), axis=1)
+        values[:, gate // 15 :] = later.standard_normal((2, 1)) + later.standard_normal(values[:, gate // 15 :].shape)
+
+        def noted(*of: Any) -> Array:
+            made[of[-1]] = drawn(*of)
+            return made[of[-1]]
+
+        monkeypatch.setattr("forecasting.joint_forecast.drawn", noted)
+        end, none = np.full(2, 70 * PER_DAY), np.zeros(2, dtype=np.int64)
+        panel = Panel(("a", "b"), 0, values, end, none, np.full(2, -np.inf), np.full(2, np.inf))
+        trials = {name: trial(one, 0.4) for name, one in zip("ab", y, strict=True)}
+        sum_offset(trials, dict.fromkeys("ab", Bounds()), {"a": 1.0, "b": 1.0}, panel, Calendar("UTC"))
+        return made
+
+    one, other = scenarios(1), scenarios(-1)
+    by_then = [issue for issue in one if issue <= gate]
+    assert len(by_then) > 10
+    assert by_then[-1] == gate
+    for issue in by_then:
+        np.testing.assert_array_equal(one[issue], other[issue])
+    assert all((one[issue] != other[issue]).any() for issue in one.keys() - by_then)
 
 
 def test_the_drawn_sum_is_spread_as_its_offset_says() -> None:

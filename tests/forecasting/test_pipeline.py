@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import pickle
+import zlib
+from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from forecasting import model_files
 from forecasting.backtest import coverage, pinball
-from forecasting.calendar import quarter_of
+from forecasting.calendar import Calendar, quarter_of
+from forecasting.local_holidays import holidays_of
+from forecasting.panel import Panel
 from forecasting.pipeline import Pipeline
+from forecasting.training import data_digest
 from tests.forecasting.made import START, history, series
-from vpp.domain.errors import DataGap, LookAhead
+from vpp.domain.errors import DataGap, LookAhead, NotFound
 from vpp.domain.forecast import LEVELS, History, Series
 from vpp.domain.time import QUARTER, TimeGrid, local_midnight, local_time
 
@@ -147,7 +154,10 @@ def test_save_load_and_pickle_give_the_same_bits(trained: Pipeline, tmp_path: Pa
 
 def test_a_model_never_serves_an_issue_time_before_its_data_end(trained: Pipeline) -> None:
     before, after = history(TRAINED_DAY, 35), history(TRAINED_DAY, 36)
-    assert set(trained.forecast(before, grid_after(before, 30), 2).source) == {"naive"}
+    made = trained.forecast(before, grid_after(before, 30), 2)
+    assert set(made.source) == {"naive"}
+    unlearnt = Pipeline().forecast(before, grid_after(before, 30), 2)
+    np.testing.assert_array_equal(made.scenarios, unlearnt.scenarios)
     assert set(trained.forecast(after, grid_after(after, 30), 2).source) == {"blend"}
 
 
@@ -167,14 +177,55 @@ def test_equal_data_are_not_learnt_twice(tmp_path: Path) -> None:
     assert len(list(tmp_path.iterdir())) == 2
 
 
-def test_a_damaged_model_file_is_trained_again(tmp_path: Path) -> None:
-    past = History(history(TRAINED_DAY).issued_at, {"load:a": series()["load:a"]})
-    Pipeline(tmp_path).train_day_ahead(past)
-    (path,) = tmp_path.iterdir()
-    path.write_bytes(path.read_bytes()[:1000])
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the day-ahead models of one series, learnt at `TRAINED_DAY`."""
+    folder = tmp_path_factory.mktemp("kept")
+    Pipeline(folder).train_day_ahead(history(TRAINED_DAY, of={"load:a": series()["load:a"]}))
+    return folder
+
+
+def test_a_damaged_model_file_is_trained_again(kept: Path, tmp_path: Path) -> None:
+    (path,) = kept.iterdir()
+    (tmp_path / path.name).write_bytes(path.read_bytes()[:1000])
     again = Pipeline(tmp_path)
-    again.train_day_ahead(past)
+    again.train_day_ahead(history(TRAINED_DAY, of={"load:a": series()["load:a"]}))
     assert again.trained("day_ahead") == {"load:a"}
+
+
+def test_models_are_told_apart_by_all_they_learnt_from() -> None:
+    """Their holidays and how late their values come, too: models of other ones are not those of these data."""
+    past = history(TRAINED_DAY)
+    slow = {name: replace(s, delay=timedelta(minutes=16 if name == "load:a" else 1)) for name, s in series().items()}
+    told = {
+        data_digest("day_ahead", panel, Calendar(holidays=holidays_of(country)), {})
+        for country in ("DE", "CN", "")
+        for panel in (Panel.of(past), replace(Panel.of(past), late=Panel.of(history(TRAINED_DAY, of=slow)).late))
+    }
+    assert len(told) == 6
+    again = data_digest("day_ahead", Panel.of(history(TRAINED_DAY)), Calendar(holidays=holidays_of("DE")), {})
+    assert again in told
+
+
+def test_bytes_overwritten_anywhere_in_a_model_file_are_no_crash(kept: Path, tmp_path: Path) -> None:
+    """In the packed data, in the names of the entries, in the directory at the end."""
+    whole = next(kept.iterdir()).read_bytes()
+    trained = model_files.unpacked(whole)[1]
+    record = model_files.record(trained, Pipeline().calendar)
+    rng, seen = np.random.default_rng(0), set[type[Exception]]()
+    places = [*rng.integers(0, len(whole) - 400, 300), *rng.integers(len(whole) - 400, len(whole) - 4, 300)]
+    for at in map(int, places):
+        damaged = whole[:at] + rng.bytes(4) + whole[at + 4 :]
+        (tmp_path / f"day_ahead-{trained.digest}.zip").write_bytes(damaged)
+        found = model_files.find(tmp_path, "day_ahead", trained.digest)
+        try:
+            Pipeline().restore(replace(record, blob=damaged))
+        except NotFound as why:
+            assert found is None
+            seen.add(type(why.__cause__))
+        else:
+            assert found is not None
+    assert {BadZipFile, zlib.error} < seen
 
 
 def test_a_series_gone_silent_falls_back_to_the_naive(trained: Pipeline) -> None:

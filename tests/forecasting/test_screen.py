@@ -92,6 +92,17 @@ def test_a_planted_fault_is_found_named_and_made_a_gap(fault: str) -> None:
     assert np.isnan(out[held]).all() != (kind in NAMED_ONLY)
 
 
+def test_a_new_level_is_named_and_stays_in_the_series() -> None:
+    values = FAULTS["new level"][0]
+    out, found = screen(values)
+    shifted, other = np.zeros(len(values), dtype=bool), np.zeros(len(values), dtype=bool)
+    for f in found:
+        (shifted if f.kind == "level_shift" else other)[f.start : f.end] = True
+    left = shifted & ~other
+    assert left.sum() > 96
+    np.testing.assert_array_equal(out[left], values[left])
+
+
 def test_every_kind_is_planted() -> None:
     assert {kind for _, kind, _ in FAULTS.values()} == KINDS
 

@@ -5,17 +5,22 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable
+from datetime import date
 from pathlib import Path
 
 import pandapower as pp
 import pytest
 
 from adapters.relay import Relay
+from forecasting.pipeline import Pipeline
 from tests.grid_models.small_net import small_net
 from tests.service.conftest import ISSUED, Make
 from vpp.domain.errors import InputFaults
-from vpp.service.bootstrap import connect_field, load_checked, load_stated, weights_of
+from vpp.service.bootstrap import connect_field, load_checked, load_stated, open_system, weights_of
+from vpp.service.dr import holidays
 from vpp.service.portfolio import load_portfolio
+from vpp.service.portfolio_files import country_of
+from vpp.service.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
 DEMO, CACHE = ROOT / "config" / "demo", ROOT / ".cache" / "vpp"
@@ -159,3 +164,38 @@ def test_commands_go_straight_to_the_devices_unless_a_redis_server_is_named(make
     assert isinstance(system.relay, Relay)
     with pytest.raises(InputFaults, match="environment/redis_url"):
         connect_field(system, {}, tmp_path / "log.db", "redis://127.0.0.1:1/0")
+
+
+@pytest.mark.parametrize(
+    ("zone", "stated", "country"),
+    [
+        ("Europe/Berlin", "holidays: DE\n", "DE"),
+        ("Europe/Berlin", "holidays: CN\n", "CN"),
+        ("Asia/Shanghai", "", "CN"),
+        ("Europe/Berlin", "", "DE"),
+        ("UTC", "", ""),
+    ],
+)
+def test_forecasts_the_screen_and_baselines_keep_the_holidays_of_the_portfolio(
+    zone: str, stated: str, country: str, tmp_path: Path
+) -> None:
+    for name in ("demo", "demo-limits"):
+        shutil.copytree(ROOT / "config" / name, tmp_path / name)
+    path = tmp_path / "demo" / P
+    text = path.read_text().replace("\nzone: Europe/Berlin\n", f"\nzone: {zone}\n")
+    path.write_text(text.replace("holidays: DE\n", stated))
+    system = open_system(tmp_path / "demo-limits", "sqlite://", Settings(cache_dir=CACHE), ISSUED, models=False)
+    national = {"DE": date(2016, 12, 26), "CN": date(2016, 10, 4)}
+    assert system.portfolio.holidays == country
+    assert system.screen is not None
+    assert isinstance(system.forecaster, Pipeline)
+    for calendar in (system.forecaster.calendar, system.screen.calendar):
+        found = calendar.holidays(2016)
+        assert calendar.zone == zone
+        assert {name for name, day in national.items() if day in found} == {country} - {""}
+    assert found <= holidays(country, ISSUED)
+    system.store.close()
+
+
+def test_a_zone_of_no_country_has_none() -> None:
+    assert [country_of(z) for z in ("Europe/Berlin", "Europe/Zurich", "UTC", "Etc/GMT-1")] == ["DE", "CH", "", ""]

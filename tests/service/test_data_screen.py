@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from forecasting.calendar import Calendar
+from forecasting.calendar import Calendar, quarter_of
 from forecasting.panel import Panel
 from forecasting.pipeline import Pipeline
 from tests.service.conftest import DEMO, ISSUED, Make
@@ -96,6 +96,23 @@ def test_what_is_learnt_and_forecast_is_as_without_the_faulty_values_and_without
         np.testing.assert_array_equal(quantiles, made[0][1])
     raw = Pipeline().forecast(History(ISSUED, {"steel": given}), grid, 5).quantiles
     assert np.abs(raw - made[0][1]).max() > 0.05
+
+
+def test_a_new_level_is_named_and_not_made_a_gap() -> None:
+    series = steel()
+    at = (FAULT - timedelta(days=4) - series.start) // QUARTER
+    values = series.values.copy()
+    values[at:] += 0.5
+    screen = DataScreen(Calendar())
+    given = replace(series, values=values, upper=np.inf)
+    past = SeriesBook(screen.of({"steel": given}), ISSUED).history(ISSUED)
+    found = screen.findings(replace(given, values=values[: given.known(ISSUED)]))
+    first = quarter_of(given.start)
+    masked = [k for f in found if f.kind != "level_shift" for k in range(f.start - first, f.end - first)]
+    assert [f.kind for f in found if f.kind == "level_shift"] == ["level_shift"]
+    assert np.flatnonzero(np.isnan(past.until_known("steel").values)).tolist() == sorted(set(masked))
+    (told,) = [message for code, message in screen.news(past) if "level_shift" in code]
+    assert "steel: level_shift, left as it is: " in told
 
 
 def test_a_metered_value_is_screened_in_the_quarter_after_it() -> None:

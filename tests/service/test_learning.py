@@ -17,23 +17,25 @@ from adapters.store import Store, open_store
 from forecasting.pipeline import Pipeline
 from forecasting.rolling import Trials
 from tests.service.api_world import World, world
-from tests.service.conftest import ISSUED, ZONE, Make, local
+from tests.service.conftest import DEMO, ISSUED, ZONE, Make, local
 from tests.service.test_desk import quick
 from tests.service.test_loop import Listed
 from vpp.domain.command import MeterRow
 from vpp.domain.errors import InputFaults, NotFound
 from vpp.domain.forecast import Forecast, History, Origin, Series
+from vpp.domain.ports import LearningStage
 from vpp.domain.time import MINUTE, QUARTER, TimeGrid, local_midnight
 from vpp.service.bootstrap import classes_of
 from vpp.service.desk import Desk
 from vpp.service.event_clock import EventClock
 from vpp.service.inputs import series_used
-from vpp.service.learning import DRIFT, SCORES, TRAINING, Learning, learn, recall_models
+from vpp.service.learning import DRIFT, STAGES, TRAINING, Learning, learn, recall_models
 from vpp.service.loop import Loop
 from vpp.service.portfolio_files import SeriesFile
-from vpp.service.replay import replayed
+from vpp.service.replay import replay_report, replayed
 from vpp.service.series import load_series
 from vpp.service.series_book import PREFIX, SeriesBook
+from vpp.service.settings import Settings
 from vpp.service.system import System
 
 __all__ = ["world"]
@@ -265,23 +267,6 @@ def test_nothing_is_learnt_for_days_that_are_not_forecast(make: Make, truth: Tru
     assert system.forecaster.trained_until("day_ahead") is None
 
 
-def test_a_forecast_worse_than_the_naive_raises_an_alarm(make: Make, truth: Truth) -> None:
-    system = served(make, truth, open_store("sqlite://"), ISSUED)
-    learning = Learning(system)
-    for day in range(-5, -1):
-        now = ISSUED + timedelta(days=day)
-        made = system.forecast(now, day_grid(now), 0)
-        quantiles = made.quantiles.copy()
-        quantiles[made.index["steel"]] = 9.0
-        system.last_forecast = replace(made, quantiles=quantiles)
-        learning.keep(now)
-    learning.score(ISSUED)
-    (alarm,) = system.store.alarms.list()
-    assert alarm.code == SCORES
-    assert "1 series (steel) worse than the naive over the last 7 days" in alarm.message
-    assert re.search(r"series \(.*\) with a 90 % band that covers under 80 % over", alarm.message.split("; ")[1])
-
-
 def test_training_beside_the_ticks_ends_with_the_same_models(
     short: None, make: Make, truth: Truth, tmp_path: Path
 ) -> None:
@@ -297,6 +282,26 @@ def test_training_beside_the_ticks_ends_with_the_same_models(
         assert system.store.alarms.list() == []
         system.store.close()
     assert digests[0] == digests[1]
+
+
+def test_a_refit_beyond_seven_leaves_the_newest_seven(
+    lived: dict[str, Any], make: Make, truth: Truth, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = served(make, truth, open_store("sqlite://"), ISSUED)
+    given = {s: lived["system"].store.models.get(lived["system"].store.models.list(s, 1)[0].digest) for s in STAGES}
+
+    def keep(system: System, stage: LearningStage, known: History) -> None:
+        made = replace(given[stage], digest=f"{stage} {known.issued_at}", until=known.issued_at, blob=b"")
+        system.store.models.keep(made)
+
+    monkeypatch.setattr("vpp.service.learning.learn", keep)
+    learning, left = Learning(system), []
+    for day in range(9):
+        learning.refit(REFIT + timedelta(days=day), "daily")
+        left.append([len(system.store.models.list(stage)) for stage in STAGES])
+    assert left == [[min(n, 7)] * 2 for n in range(1, 10)]
+    newest = [REFIT + timedelta(days=day) for day in range(8, 1, -1)]
+    assert [m.until for m in system.store.models.list("intraday")] == newest
 
 
 def test_the_loop_keeps_what_it_forecast_of_tomorrow(make: Make, truth: Truth, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,31 +333,11 @@ def test_a_service_learns_after_its_meters_and_before_its_bids(
     assert [what for what, at in desk.asked if at == ten][-5:] == ["bid", "day_ahead", "keep", "intraday", "real_time"]
 
 
-def test_scores_are_asked_for_by_series(world: World) -> None:
-    assert world.ask(world.operator, "GET", "/v1/forecasts/scores").json()["series"] == {}
-    assert world.ask(world.operator, "GET", "/v1/forecasts/scores?days=29").status_code == 422
-    assert world.ask(world.glass_works, "GET", "/v1/forecasts/scores").status_code == 403
-    learning = Learning(world.system)
-    for day in range(2, 6):
-        now = world.now - timedelta(days=day)
-        world.system.forecast(now, TimeGrid.between(now, now + timedelta(days=2), QUARTER), 0)
-        learning.keep(now)
-    learning.score(world.now)
-    found = world.ask(world.operator, "GET", "/v1/forecasts/scores?days=28").json()
-    one = found["series"]["load:G3-M"]
-    assert one["source"] == "naive"
-    assert one["pinball"] == one["pinball_naive"]
-    assert one["n"] == 4 * 96
-    assert list(one["coverage"]) == ["50", "80", "90"]
-    assert len(one["reliability"]) == 9
-    assert one["trained_until"] is None
-    assert found["worse"] == []
-    assert world.ask(world.operator, "GET", "/v1/forecasts/models").json() == []
-
-
-def test_a_run_without_a_forecast_says_so(world: World) -> None:
-    with pytest.raises(NotFound, match="forecast of run r1"):
-        world.store.forecasts.of_run("r1")
+def test_what_cannot_be_replayed_says_why(world: World, tmp_path: Path) -> None:
+    record = tmp_path / "record.db"
+    for run_id, why in (("r1", f"run r1 in {record} has no forecast on record"), ("abc", f"no run abc in {record}")):
+        with pytest.raises(NotFound, match=f"^{re.escape(why)}$"):
+            replay_report(record, DEMO, run_id, Settings())
 
 
 def test_a_site_of_a_stated_kind_and_rating_needs_no_value_yet(tmp_path: Path) -> None:

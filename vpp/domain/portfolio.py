@@ -102,6 +102,8 @@ class Portfolio:
     trading_units: tuple[TradingUnit, ...]
     congestion_points: tuple[CongestionPoint, ...] = ()
     outages: tuple[Outage, ...] = ()
+    holidays: str = ""
+    """ISO 3166 code of the country whose public holidays its customers keep; empty for none."""
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -13,6 +13,7 @@ import numpy as np
 from adapters.store import open_store
 from dispatch.registry import KINDS
 from forecasting.calendar import Calendar
+from forecasting.local_holidays import holidays_of
 from forecasting.pipeline import Pipeline
 from grid_models.model import GridModel, load_grid
 from grid_models.spec import NetworkSpec
@@ -149,15 +150,16 @@ def open_system(
 ) -> System:
     """A service whose series end at `cut`, where live metering begins. `models` False keeps models in memory."""
     loaded, grid = load_checked(directory, settings.cache_dir)
-    location = loaded.location
-    screen = DataScreen(Calendar(loaded.portfolio.zone, location.latitude, location.longitude))
+    place, location = loaded.portfolio, loaded.location
+    calendar = Calendar(place.zone, location.latitude, location.longitude, holidays_of(place.holidays))
+    screen = DataScreen(calendar)
     archive: dict[str, Series] = screen.of(loaded.series)
     if grid is not None:
         archive |= grid.series
         grid.network.warm_up()
     pipeline = Pipeline(
         settings.models_dir if models else None,
-        zone=loaded.portfolio.zone, latitude=location.latitude, longitude=location.longitude,
+        zone=calendar.zone, latitude=calendar.latitude, longitude=calendar.longitude, holidays=calendar.holidays,
         classes=classes_of(archive), weight=weights_of(loaded.portfolio),
     )  # fmt: skip
     return System(

@@ -34,7 +34,7 @@ class DataScreen:
     """What a series knew without its faults; verdicts are kept by the values that they judge."""
 
     def __init__(self, calendar: Calendar) -> None:
-        self._calendar = calendar
+        self.calendar = calendar
         self._told = set[tuple[str, str, int, bool]]()
         self._kept: dict[str, dict[bytes, tuple[Finding, ...]]] = defaultdict(dict)
         self._lock = Lock()
@@ -103,7 +103,7 @@ class DataScreen:
             (known.id,), first, values[None], np.array([n]), np.zeros(1, dtype=np.int64), np.array([known.lower]),
             np.array([known.upper]),
         )  # fmt: skip
-        return screened(panel, self._calendar.days(first, -(-n // PER_DAY) * PER_DAY))[1]
+        return screened(panel, self.calendar.days(first, -(-n // PER_DAY) * PER_DAY))[1]
 
 
 def _message(series: str, kind: str, found: list[Finding]) -> str:

@@ -11,8 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
-from typing import Any
+from datetime import date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
 import numpy as np
@@ -22,12 +21,12 @@ from dispatch.baseline import FIVE, TEN, Meter, baselines
 from dispatch.flexibility import flexible_power, held_mw
 from dispatch.one_way import one_way_plan
 from dispatch.problem import with_block
-from forecasting.calendar import german_holidays
+from forecasting.local_holidays import holidays_of
 from vpp.domain.errors import DataGap, NotSolved, SoldTwice
 from vpp.domain.flex_trade import FlexOrder
 from vpp.domain.ledger import Claim, Ledger
 from vpp.domain.market import Acceptance, Baseline, Event, EventStatus, FlexibilityOffer
-from vpp.domain.portfolio import Asset
+from vpp.domain.portfolio import Asset, Portfolio
 from vpp.domain.schedule import Schedule
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
 from vpp.domain.time import QUARTER, Array, TimeGrid, floor_to
@@ -44,9 +43,9 @@ DEADLINE_S = 6.0
 CONTRACT_METHOD = TEN
 
 
-def holidays(now: datetime) -> frozenset[Any]:
+def holidays(country: str, now: datetime) -> frozenset[date]:
     """Public holidays of the years a baseline may reach into."""
-    return frozenset(day for year in (now.year - 1, now.year) for day in german_holidays(year))
+    return frozenset(day for year in (now.year - 1, now.year) for day in holidays_of(country)(year))
 
 
 def groups(system: System, event: Event, fills_gap: Sequence[str]) -> dict[str, tuple[Asset, ...]]:
@@ -72,11 +71,14 @@ def meter_of(store: Store, points: Sequence[str]) -> Meter:
     return read
 
 
-def site_baselines(store: Store, zone: str, event: Event, assets: Sequence[Asset]) -> dict[str, Baseline]:
-    """Both baselines of a group of assets by method."""
+def site_baselines(
+    store: Store, portfolio: Portfolio, event: Event, assets: Sequence[Asset]
+) -> dict[str, Baseline]:  # fmt: skip
+    """Both baselines of a group of assets of `portfolio` by method."""
+    zone, off = portfolio.zone, holidays(portfolio.holidays, event.start)
     points = sorted({a.metering_point for a in assets})
     event_days = {e.start.astimezone(ZoneInfo(zone)).date() for e in store.events.list() if e.id != event.id}
-    five, ten = baselines("+".join(points), meter_of(store, points), event, zone, holidays(event.start), event_days)
+    five, ten = baselines("+".join(points), meter_of(store, points), event, zone, off, event_days)
     return {FIVE: five, TEN: ten}
 
 
@@ -93,7 +95,7 @@ def make_offers(system: System, event: Event, fills_gap: Sequence[str], now: dat
     offers = []
     for site, assets in groups(system, event, fills_gap).items():
         try:
-            base = site_baselines(system.store, system.portfolio.zone, event, assets)[CONTRACT_METHOD].mw
+            base = site_baselines(system.store, system.portfolio, event, assets)[CONTRACT_METHOD].mw
         except DataGap as why:
             system.store.alarms.raise_("baseline", f"{event.id}: no offer for {site}: {why}", now)
             continue

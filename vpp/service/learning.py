@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 import numpy as np
 
 from forecasting.live_scores import day_scores, over_window
+from forecasting.track_record import outcomes
 from vpp.domain.errors import NotFound
 from vpp.domain.forecast import History
 from vpp.domain.learnt import DayForecast
@@ -132,9 +133,9 @@ class Learning:
 
     def score(self, now: datetime) -> None:
         """Score the days that ended of late, anew where late meters have come, and say what went wrong."""
-        store = self.system.store
+        store, history = self.system.store, self.system.history(now)
         for made in store.forecasts.days(now - LATE, now - SETTLED):
-            store.forecasts.keep_scores(day_scores(made, self._outcomes(made, now)))
+            store.forecasts.keep_scores(made.grid.start, day_scores(made, _outcomes(history, made)))
         found = over_window(store.forecasts.scores(now - WINDOW, now))
         told = [
             f"{_listed(names)} {what} over the last {WINDOW.days} days"
@@ -147,15 +148,6 @@ class Learning:
         if told:
             store.alarms.raise_(SCORES, "; ".join(told), now)
 
-    def _outcomes(self, made: DayForecast, now: datetime) -> Array:
-        history = self.system.history(now)
-        return np.array([
-            history.window(name, made.grid.start, made.grid.end)
-            if name in history.series and made.grid.end + history.series[name].delay <= now
-            else np.full(made.grid.n, np.nan)
-            for name in made.series
-        ])  # fmt: skip
-
     def _daily_at(self, now: datetime) -> datetime:
         zone = self.system.portfolio.zone
         today = now.astimezone(ZoneInfo(zone)).date()
@@ -166,6 +158,17 @@ class Learning:
         zone = self.system.portfolio.zone
         day = now.astimezone(ZoneInfo(zone)).date() + DAY
         return TimeGrid.between(local_midnight(day, zone), local_midnight(day + DAY, zone), QUARTER)
+
+
+def _outcomes(history: History, made: DayForecast) -> Array:
+    """Values (S, T) of the day of `made`: NaN where the screen found a fault, or of a day not all of which is known."""
+    there = [name for name in made.series if name in history.series]
+    found = dict(zip(there, outcomes(history, there, made.grid), strict=True))
+    gap = np.full(made.grid.n, np.nan)
+    return np.array([
+        found[name] if name in found and made.grid.end + history.series[name].delay <= history.issued_at else gap
+        for name in made.series
+    ])  # fmt: skip
 
 
 def _listed(names: Iterable[str]) -> str:

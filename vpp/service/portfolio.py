@@ -284,6 +284,7 @@ def _portfolio(
         tuple(TradingUnit(u.id, u.node, u.sites) for u in units),
         tuple(CongestionPoint(p.id, p.name, p.buses, p.element) for p in points),
         outages,
+        header.country,
     )  # fmt: skip
     initial = {i: e.initial for i, e in entries.items()}
     devices = {i: e.device or known.spoken.get(e.kind, "") for i, e in entries.items()}

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from decimal import Decimal
+from functools import cache
+from importlib.resources import files
 from typing import Annotated, Any, Literal, Self
 from zoneinfo import ZoneInfo
 
 from pydantic import Field, field_validator, model_validator
 
+from forecasting.local_holidays import holidays_of
 from vpp.domain.portfolio import Control
 from vpp.domain.stage import DAY_AHEAD, INTRADAY, REAL_TIME
 from vpp.domain.time import QUARTER, floor_to
@@ -30,6 +33,29 @@ def _known_zone(name: str) -> str:
     return name
 
 
+def _known_country(code: str | None) -> str | None:
+    try:
+        holidays_of(code or "")
+    except NotImplementedError:
+        raise ValueError("no country whose public holidays are known, such as DE") from None
+    return code
+
+
+@cache
+def country_of(zone: str) -> str:
+    """ISO 3166 code of the country that the IANA zone table names for `zone`; empty for one of none, such as UTC.
+
+    Empty too for a country whose public holidays are not known, and for names that the table no longer lists.
+    """
+    rows = (r.split("\t") for r in files("tzdata.zoneinfo").joinpath("zone.tab").read_text("utf-8").splitlines())
+    code = next((row[0] for row in rows if row[2:3] == [zone]), "")
+    try:
+        holidays_of(code)
+    except NotImplementedError:
+        return ""
+    return code
+
+
 class Location(Edge):
     latitude: float = Field(ge=-90.0, le=90.0)
     longitude: float = Field(ge=-180.0, le=180.0)
@@ -43,7 +69,7 @@ class Response(Edge):
 
 
 class Header(Edge):
-    """portfolio.yaml without its lists."""
+    """portfolio.yaml without its lists. Where `holidays` names no country, the one that `zone` lies in counts."""
 
     id: Id
     name: str
@@ -51,8 +77,15 @@ class Header(Edge):
     currency: Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
     location: Location
     response: Response = Response()
+    holidays: Annotated[str, Field(pattern=r"^[A-Z]{2}$")] | None = None
 
     _zone = field_validator("zone")(_known_zone)
+    _country = field_validator("holidays")(_known_country)
+
+    @property
+    def country(self) -> str:
+        """ISO 3166 code of the country whose public holidays count; empty for none."""
+        return self.holidays or country_of(self.zone)
 
 
 class SeriesFile(Edge):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from vpp.domain.errors import NotFound
 from vpp.domain.forecast import Forecast, Origin
 from vpp.domain.time import rfc3339
 from vpp.service.bootstrap import open_system
@@ -12,6 +14,9 @@ from vpp.service.event_file import require_record
 from vpp.service.series_book import PREFIX
 from vpp.service.settings import Settings
 from vpp.service.system import System
+
+if TYPE_CHECKING:
+    from adapters.store import Store
 
 
 def replayed(system: System, origin: Origin) -> Forecast:
@@ -29,10 +34,22 @@ def replayed(system: System, origin: Origin) -> Forecast:
     return system.forecaster.forecast(system.history(origin.issued_at), origin.grid, origin.scenarios)
 
 
+def _used_by(store: Store, run_id: str, database: Path) -> tuple[Origin, datetime]:
+    """How the forecast of a run was made, and until when the archive was known."""
+    try:
+        store.runs.get(run_id)
+    except NotFound:
+        raise NotFound(f"no run {run_id} in {database}") from None
+    try:
+        return store.forecasts.of_run(run_id)
+    except NotFound:
+        raise NotFound(f"run {run_id} in {database} has no forecast on record") from None
+
+
 def replay_report(database: Path, portfolio: Path, run_id: str, settings: Settings) -> dict[str, Any]:
     """The forecast that run `run_id` used, and whether it comes out the same bit for bit.
 
-    Raises NotFound for a run without a forecast, InputFaults for what is no record.
+    Raises NotFound for an unknown run and for one without a forecast, InputFaults for what is no record.
     """
     from adapters.store import open_store
 
@@ -40,7 +57,7 @@ def replay_report(database: Path, portfolio: Path, run_id: str, settings: Settin
     url = f"sqlite:///{database.resolve()}"
     store = open_store(url)
     try:
-        origin, archive_until = store.forecasts.of_run(run_id)
+        origin, archive_until = _used_by(store, run_id, database)
     finally:
         store.close()
     system = open_system(portfolio, url, settings, archive_until, models=False)

@@ -36,7 +36,7 @@ def statement(store: Store, portfolio: Portfolio, event: Event, method: str) -> 
     for o in orders_of(event, store.events.offers(event.id), store.events.acceptances(event.id)):
         assets = [portfolio.asset(a) for a in o.assets]
         meter = meter_of(store, sorted({a.metering_point for a in assets}))
-        base = site_baselines(store, portfolio.zone, event, assets)[method].mw
+        base = site_baselines(store, portfolio, event, assets)[method].mw
         parts.append(Delivery(o.participant, o.accepted_mw, base, meter(grid)))
     whole = Delivery(
         "vpp", np.full(grid.n, event.mw),
@@ -70,7 +70,7 @@ def _baseline_report(store: Store, portfolio: Portfolio, event: Event, offer: Fl
     assets = [portfolio.asset(a) for a in offer.assets]
     points = sorted({a.metering_point for a in assets})
     meter, found = meter_of(store, points), {}
-    for method, b in site_baselines(store, portfolio.zone, event, assets).items():
+    for method, b in site_baselines(store, portfolio, event, assets).items():
         rows = meter_rows_used(event, b, portfolio.zone)
         found[method] = {
             "metering_points": points, "days": list(b.days), "adjustment": b.adjustment, "mw": b.mw.tolist(),
