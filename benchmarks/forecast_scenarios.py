@@ -15,7 +15,6 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,6 +29,7 @@ from scipy.special import ndtr
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.forecast_sets import sites
+from benchmarks.forecast_sets.reading import BadSet, span_refusal, told
 from benchmarks.forecast_sets.rolling_set import DAY, monthly
 from forecasting.calendar import Index
 from forecasting.cases import Cases
@@ -58,19 +58,29 @@ class Made:
 
 
 def forecasts(name: str, data: Path, first: date, last: date) -> list[tuple[Cases, Array]]:
-    """Cases and calibrated quantiles (L, R) of each series, out of sample, from `LEARN_DAYS` before `first`."""
+    """Cases and calibrated quantiles (L, R) of each series, out of sample, from `LEARN_DAYS` before `first`.
+
+    Raises BadSet that names a series of which nothing could be forecast.
+    """
     begin, end = (int(np.datetime64(d, "m").astype(np.int64)) for d in (first, last))
     out = []
-    for cases in sites.SETS[name].cases(data, "day-ahead").values():
-        start = max(begin - (1 + LEARN_DAYS) * DAY, int(cases.issue[0]) + 28 * DAY)
+    for series, cases in sites.SETS[name].cases(data, "day-ahead").items():
+        start = max(begin - (1 + LEARN_DAYS) * DAY, int(cases.issue[0]) + 28 * DAY) if len(cases) else end
+        if not len(cases.learnable(start)):
+            raise BadSet(f"{series}: nothing is known of it by {np.datetime64(start, 'm')}")
         rolled = rolling(cases, monthly(start, end), sites.SETS[name].scheme("day-ahead"), LEVELS)
         at = np.flatnonzero(np.isfinite(rolled.calibrated).all(axis=0) & (cases.target < end + DAY))
+        if not len(at):
+            raise BadSet(f"{series}: nothing could be forecast from {first} to {last}")
         out.append((cases.rows(at), rolled.calibrated[:, at]))
     return out
 
 
 def scenarios(name: str, parts: Sequence[tuple[Cases, Array]], begin: int) -> Made:
-    """Scenarios of every day whose targets begin at `begin` or later, the sums calibrated on all days before."""
+    """Scenarios of every day whose targets begin at `begin` or later, the sums calibrated on all days before.
+
+    Raises BadSet where there is no such day with `LEAST_DAYS` before it.
+    """
     upper, series = UPPER[name], [cases for cases, _ in parts]
     scores = [normal_score(q, c.y, LEVELS, 0.0, upper, seed) for seed, (c, q) in enumerate(parts)]
     past = joint(series, scores)
@@ -90,6 +100,9 @@ def scenarios(name: str, parts: Sequence[tuple[Cases, Array]], begin: int) -> Ma
             white = ndtr(np.random.default_rng(issue).standard_normal(together.shape))
             made[0].append(together)
             made[1].append(from_quantiles(white, quantiles[k], LEVELS, *bounds))
+    if not made[0]:
+        day = np.datetime64(begin, "m").astype("M8[D]")
+        raise BadSet(f"no day from {day} on has {LEAST_DAYS} forecast days before it")
     return Made(y[-len(made[0]) :], np.stack(made[0]), np.stack(made[1]))
 
 
@@ -137,6 +150,8 @@ def mean_of(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Scores over all days of all series."""
     n = [p["n_days"] for p in parts]
     held = [p for p in parts if p["n_days"]]
+    if not held:
+        raise BadSet("no day of any series came whole")
     weight = [p["n_days"] for p in held]
     scores = {
         k: float(np.average([p[k] for p in held], weights=weight)) for k in ("energy_score", "energy_score_independent")
@@ -159,6 +174,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True, help="first day")
     parser.add_argument("--to", dest="last", type=date.fromisoformat, required=True, help="last day")
     given = parser.parse_args(arguments)
+    if wrong := span_refusal(given.data, given.first, given.last):
+        parser.error(wrong)
     before = time.perf_counter()
     parts = forecasts(given.set, given.data, given.first, given.last)
     made = scenarios(given.set, parts, int(np.datetime64(given.first, "m").astype(np.int64)))
@@ -173,4 +190,4 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    print(json.dumps(main()))
+    told(__file__, main)
