@@ -5,7 +5,8 @@ object. The forecasts roll from 120 days before A, so that the dependence of A's
 known by its gate; the sum over all steps and series is calibrated as for the service. `energy_score` is the mean over
 days and series of the score of a day (T steps), `daily_energy_coverage` the share of days whose sum lay in the band
 of the scenarios' sums. A set of several series is scored jointly too: all series and steps as one vector (`joint`),
-and the sum over the series, by its daily energy and its steps (`total`).
+and the sum over the series, by its daily energy and its steps (`total`). `reduced` is the mean Kantorovich distance to
+all scenarios of a day of the `kept` few that forward selection weighs, beside that of as many taken at random.
 """
 
 from __future__ import annotations
@@ -35,6 +36,7 @@ from forecasting.calendar import Index
 from forecasting.cases import Cases
 from forecasting.losses import BANDS, energy_score
 from forecasting.past_scores import joint, normal_score
+from forecasting.reduction import distances, reduced
 from forecasting.rolling import rolling
 from forecasting.scenarios import Dependence, copula, from_quantiles
 from forecasting.sums import SumCalibration
@@ -43,7 +45,7 @@ from vpp.domain.time import Array
 
 LEARN_DAYS = 120
 LEAST_DAYS = 21
-CANDIDATES, COUNT = 800, 200
+CANDIDATES, COUNT, KEPT = 800, 200, 10
 UPPER: Mapping[str, float] = {"steel": np.inf, "carbon-de": np.inf, "cn-pv": 1.0}
 
 
@@ -146,6 +148,18 @@ def summed(made: Made) -> dict[str, Any]:
     return {**score(y, together, apart), "step_coverage": banded(y[step], x) if len(x) else {}}
 
 
+def reduction(together: Array, kept: int) -> dict[str, Any]:
+    """How far `kept` scenarios stand for all of each day (D, K, S, T): selected and weighted, and taken at random."""
+    whole = [x for x in together if np.isfinite(x).all()]
+    selected = [reduced(x, kept).distance for x in whole]
+    taken = [np.random.default_rng(d).choice(len(x), kept, replace=False) for d, x in enumerate(whole)]
+    random = [float(distances(x)[:, few].min(axis=1).mean()) for x, few in zip(whole, taken, strict=True)]
+    if not whole:
+        return {}
+    means = {"distance": float(np.mean(selected)), "distance_random": float(np.mean(random))}
+    return {"kept": kept, **{name: round(mean, 5) for name, mean in means.items()}}
+
+
 def mean_of(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Scores over all days of all series."""
     n = [p["n_days"] for p in parts]
@@ -185,6 +199,7 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "set": given.set, "from": given.first.isoformat(), "to": given.last.isoformat(), **mean_of(each),
         "series": each if many else [], "joint": score(made.y, made.together, made.apart) if many else {},
         "total": summed(made) if many else {}, "scenarios": COUNT,
+        "reduced": reduction(made.together, KEPT),
         "wall_s": round(time.perf_counter() - before, 2),
     }  # fmt: skip
 
