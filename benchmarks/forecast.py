@@ -12,7 +12,6 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
-import json
 import re
 import sys
 from datetime import date
@@ -22,11 +21,13 @@ from typing import Any
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.forecast_sets import load, price, rolling_set, sites, wind_issued, wind_tasks
+from benchmarks.forecast_sets.reading import span_refusal, told
 from benchmarks.forecast_sets.rolling_set import RollingSet
 from benchmarks.forecast_sets.tasks import TaskSet, run_tasks
 
 ROLLING: dict[str, RollingSet] = {**sites.SETS, **price.SETS, **load.SETS, **wind_issued.SETS}
 TASKS: dict[str, TaskSet] = {**price.TASKS, **load.TASKS, **wind_tasks.TASKS}
+MOST_TASKS = 999
 
 
 def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
@@ -44,19 +45,19 @@ def parsed(arguments: list[str] | None = None) -> argparse.Namespace:
         parser.error(f"{given.set} needs --from, --to and --horizon, and no --tasks")
     if given.set in TASKS and (given.tasks is None or any(v is not None for v in rolling)):
         parser.error(f"{given.set} needs --tasks only")
-    if given.set in ROLLING and given.first > given.last:
-        parser.error(f"--from {given.first} lies after --to {given.last}")
-    if not given.data.is_dir():
-        parser.error(f"no folder {given.data}")
+    if wrong := span_refusal(given.data, given.first, given.last):
+        parser.error(wrong)
     return given
 
 
 def task_numbers(text: str) -> list[int]:
-    """4..9 of "4-9", 5 of "5". Raises ArgumentTypeError for anything else."""
+    """4..9 of "4-9", 5 of "5". Raises ArgumentTypeError for anything else and for a number beyond MOST_TASKS."""
     found = re.fullmatch(r"(\d+)(?:-(\d+))?", text)
     first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
     if not found or last < first:
         raise argparse.ArgumentTypeError(f"{text!r} is no task like 5 and no range like 4-9")
+    if last > MOST_TASKS:
+        raise argparse.ArgumentTypeError(f"{text!r} goes beyond task {MOST_TASKS}")
     return list(range(first, last + 1))
 
 
@@ -70,7 +71,4 @@ def main(given: argparse.Namespace) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    try:
-        print(json.dumps(main(parsed()), allow_nan=False))
-    except FileNotFoundError as missing:
-        sys.exit(f"not there: {missing.filename}")
+    told(__file__, lambda: main(parsed()))

@@ -1,12 +1,12 @@
 """A rolling probabilistic backtest of the steel plant, ours beside mlforecast's: same days, levels, refits, one core.
 
-`python benchmarks/forecast_peers.py --data DIR --from 2018-07-01 --to 2018-09-30 --peer-python PYTHON`; the last line
-is one JSON object. Day-ahead forecasts issued at 10:00 for the next day, nine levels, refit monthly (every 30 days
-for the peer, whose refits count windows). PYTHON is an interpreter with `mlforecast` and `lightgbm`, in an environment
-of its own. `--way quantile` gives the peer a LightGBM booster a level; `--way conformal` one booster with its
-conformal intervals over 30 windows. Both use lags of an hour, a day and a week, rolling means and the calendar, and
-its `cross_validation`. Times are of fitting and forecasting without reading data, `cpu_s` by the process; ours
-includes trial stretches, blend and calibration.
+`python benchmarks/forecast_peers.py --data DIR --peer-python PYTHON`; the last line is one JSON object. The days are
+`--from` to `--to`, the steel test 2018-07-01 to 2018-09-30 where they are not given. Day-ahead forecasts issued at
+10:00 for the next day, nine levels, refit monthly (every 30 days for the peer, whose refits count windows). PYTHON is
+an interpreter with `mlforecast` and `lightgbm`, in an environment of its own. `--way quantile` gives the peer a
+LightGBM booster a level; `--way conformal` one booster with its conformal intervals over 30 windows. Both use lags of
+an hour, a day and a week, rolling means and the calendar, and its `cross_validation`. Times are of fitting and
+forecasting without reading data, `cpu_s` by the process; ours includes trial stretches, blend and calibration.
 """
 
 from __future__ import annotations
@@ -30,6 +30,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from benchmarks.forecast_sets.reading import BadSet, span_refusal, told
+
+FIRST, LAST = date(2018, 7, 1), date(2018, 9, 30)
 LEVELS = (0.05, 0.10, 0.25, 0.40, 0.50, 0.60, 0.75, 0.90, 0.95)
 STEPS, INNER_WINDOWS = 152, 30
 TREES = {"learning_rate": 0.1, "num_leaves": 15, "n_estimators": 60, "num_threads": 1, "verbosity": -1}
@@ -44,6 +47,8 @@ def ours(data: Path, first: date, last: date) -> dict[str, Any]:
     begin, end = (int(np.datetime64(d, "m").astype(np.int64)) for d in (first, last))
     cases = SETS["steel"].cases(data, "day-ahead")["steel"]
     cases = cases.rows(cases.target < end + DAY)
+    if not len(cases.learnable(begin - DAY)) or not np.any(cases.target >= begin):
+        raise BadSet(f"steel has nothing to learn from before {first}, or nothing to forecast from then to {last}")
     before, used = time.perf_counter(), time.process_time()
     rolled = rolling(cases, monthly(begin - DAY, end), SETS["steel"].scheme("day-ahead"), LEVELS)
     wall, cpu = time.perf_counter() - before, time.process_time() - used
@@ -100,14 +105,16 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     """One run."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True)
-    parser.add_argument("--to", dest="last", type=date.fromisoformat, required=True)
+    parser.add_argument("--from", dest="first", type=date.fromisoformat, default=FIRST)
+    parser.add_argument("--to", dest="last", type=date.fromisoformat, default=LAST)
     parser.add_argument("--way", choices=["quantile", "conformal"], default="quantile")
     parser.add_argument(
         "--peer-python", default=None, help="interpreter with mlforecast; without it only ours is timed"
     )
     parser.add_argument("--as-peer", action="store_true", help="run the peer's side in this interpreter")
     given = parser.parse_args(arguments)
+    if wrong := span_refusal(given.data, given.first, given.last):
+        parser.error(wrong)
     if given.as_peer:
         return peer(given.data, given.first, given.last, given.way)
     out: dict[str, Any] = {"set": "steel", "ours": ours(given.data, given.first, given.last), "way": given.way}
@@ -116,12 +123,14 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
             given.peer_python, __file__, "--as-peer", "--data", str(given.data), "--from", str(given.first), "--to",
             str(given.last), "--way", given.way,
         ]  # fmt: skip
-        answer = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        out["mlforecast"] = json.loads(answer.splitlines()[-1])
+        answer = subprocess.run(command, check=False, capture_output=True, text=True)
+        if answer.returncode:
+            raise BadSet(f"the peer failed: {(answer.stderr.strip().splitlines() or ['without a word'])[-1]}")
+        out["mlforecast"] = json.loads(answer.stdout.splitlines()[-1])
         for field in ("wall_s", "cpu_s"):
             out[f"{field[:-2]}_ratio"] = round(out["mlforecast"][field] / out["ours"][field], 2)
     return out
 
 
 if __name__ == "__main__":
-    print(json.dumps(main()))
+    told(__file__, main)

@@ -5,7 +5,8 @@ object. The forecasts roll from 120 days before A, so that the dependence of A's
 known by its gate; the sum over all steps and series is calibrated as for the service. `energy_score` is the mean over
 days and series of the score of a day (T steps), `daily_energy_coverage` the share of days whose sum lay in the band
 of the scenarios' sums. A set of several series is scored jointly too: all series and steps as one vector (`joint`),
-and the sum over the series, by its daily energy and its steps (`total`).
+and the sum over the series, by its daily energy and its steps (`total`). `reduced` is the mean Kantorovich distance to
+all scenarios of a day of the `kept` few that forward selection weighs, beside that of as many taken at random.
 """
 
 from __future__ import annotations
@@ -15,7 +16,6 @@ import os
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -30,11 +30,13 @@ from scipy.special import ndtr
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from benchmarks.forecast_sets import sites
+from benchmarks.forecast_sets.reading import BadSet, span_refusal, told
 from benchmarks.forecast_sets.rolling_set import DAY, monthly
 from forecasting.calendar import Index
 from forecasting.cases import Cases
 from forecasting.losses import BANDS, energy_score
 from forecasting.past_scores import joint, normal_score
+from forecasting.reduction import distances, reduced
 from forecasting.rolling import rolling
 from forecasting.scenarios import Dependence, copula, from_quantiles
 from forecasting.sums import SumCalibration
@@ -43,7 +45,7 @@ from vpp.domain.time import Array
 
 LEARN_DAYS = 120
 LEAST_DAYS = 21
-CANDIDATES, COUNT = 800, 200
+CANDIDATES, COUNT, KEPT = 800, 200, 10
 UPPER: Mapping[str, float] = {"steel": np.inf, "carbon-de": np.inf, "cn-pv": 1.0}
 
 
@@ -58,19 +60,29 @@ class Made:
 
 
 def forecasts(name: str, data: Path, first: date, last: date) -> list[tuple[Cases, Array]]:
-    """Cases and calibrated quantiles (L, R) of each series, out of sample, from `LEARN_DAYS` before `first`."""
+    """Cases and calibrated quantiles (L, R) of each series, out of sample, from `LEARN_DAYS` before `first`.
+
+    Raises BadSet that names a series of which nothing could be forecast.
+    """
     begin, end = (int(np.datetime64(d, "m").astype(np.int64)) for d in (first, last))
     out = []
-    for cases in sites.SETS[name].cases(data, "day-ahead").values():
-        start = max(begin - (1 + LEARN_DAYS) * DAY, int(cases.issue[0]) + 28 * DAY)
+    for series, cases in sites.SETS[name].cases(data, "day-ahead").items():
+        start = max(begin - (1 + LEARN_DAYS) * DAY, int(cases.issue[0]) + 28 * DAY) if len(cases) else end
+        if not len(cases.learnable(start)):
+            raise BadSet(f"{series}: nothing is known of it by {np.datetime64(start, 'm')}")
         rolled = rolling(cases, monthly(start, end), sites.SETS[name].scheme("day-ahead"), LEVELS)
         at = np.flatnonzero(np.isfinite(rolled.calibrated).all(axis=0) & (cases.target < end + DAY))
+        if not len(at):
+            raise BadSet(f"{series}: nothing could be forecast from {first} to {last}")
         out.append((cases.rows(at), rolled.calibrated[:, at]))
     return out
 
 
 def scenarios(name: str, parts: Sequence[tuple[Cases, Array]], begin: int) -> Made:
-    """Scenarios of every day whose targets begin at `begin` or later, the sums calibrated on all days before."""
+    """Scenarios of every day whose targets begin at `begin` or later, the sums calibrated on all days before.
+
+    Raises BadSet where there is no such day with `LEAST_DAYS` before it.
+    """
     upper, series = UPPER[name], [cases for cases, _ in parts]
     scores = [normal_score(q, c.y, LEVELS, 0.0, upper, seed) for seed, (c, q) in enumerate(parts)]
     past = joint(series, scores)
@@ -90,6 +102,9 @@ def scenarios(name: str, parts: Sequence[tuple[Cases, Array]], begin: int) -> Ma
             white = ndtr(np.random.default_rng(issue).standard_normal(together.shape))
             made[0].append(together)
             made[1].append(from_quantiles(white, quantiles[k], LEVELS, *bounds))
+    if not made[0]:
+        day = np.datetime64(begin, "m").astype("M8[D]")
+        raise BadSet(f"no day from {day} on has {LEAST_DAYS} forecast days before it")
     return Made(y[-len(made[0]) :], np.stack(made[0]), np.stack(made[1]))
 
 
@@ -133,10 +148,24 @@ def summed(made: Made) -> dict[str, Any]:
     return {**score(y, together, apart), "step_coverage": banded(y[step], x) if len(x) else {}}
 
 
+def reduction(together: Array, kept: int) -> dict[str, Any]:
+    """How far `kept` scenarios stand for all of each day (D, K, S, T): selected and weighted, and taken at random."""
+    whole = [x for x in together if np.isfinite(x).all()]
+    selected = [reduced(x, kept).distance for x in whole]
+    taken = [np.random.default_rng(d).choice(len(x), kept, replace=False) for d, x in enumerate(whole)]
+    random = [float(distances(x)[:, few].min(axis=1).mean()) for x, few in zip(whole, taken, strict=True)]
+    if not whole:
+        return {}
+    means = {"distance": float(np.mean(selected)), "distance_random": float(np.mean(random))}
+    return {"kept": kept, **{name: round(mean, 5) for name, mean in means.items()}}
+
+
 def mean_of(parts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Scores over all days of all series."""
     n = [p["n_days"] for p in parts]
     held = [p for p in parts if p["n_days"]]
+    if not held:
+        raise BadSet("no day of any series came whole")
     weight = [p["n_days"] for p in held]
     scores = {
         k: float(np.average([p[k] for p in held], weights=weight)) for k in ("energy_score", "energy_score_independent")
@@ -159,6 +188,8 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
     parser.add_argument("--from", dest="first", type=date.fromisoformat, required=True, help="first day")
     parser.add_argument("--to", dest="last", type=date.fromisoformat, required=True, help="last day")
     given = parser.parse_args(arguments)
+    if wrong := span_refusal(given.data, given.first, given.last):
+        parser.error(wrong)
     before = time.perf_counter()
     parts = forecasts(given.set, given.data, given.first, given.last)
     made = scenarios(given.set, parts, int(np.datetime64(given.first, "m").astype(np.int64)))
@@ -168,9 +199,10 @@ def main(arguments: list[str] | None = None) -> dict[str, Any]:
         "set": given.set, "from": given.first.isoformat(), "to": given.last.isoformat(), **mean_of(each),
         "series": each if many else [], "joint": score(made.y, made.together, made.apart) if many else {},
         "total": summed(made) if many else {}, "scenarios": COUNT,
+        "reduced": reduction(made.together, KEPT),
         "wall_s": round(time.perf_counter() - before, 2),
     }  # fmt: skip
 
 
 if __name__ == "__main__":
-    print(json.dumps(main()))
+    told(__file__, main)

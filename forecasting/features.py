@@ -1,8 +1,9 @@
 """Features of a target quarter, computed only from what was known at its issue time.
 
-Every value is read through `Panel.read` with the number of quarters known at the issue time, which
-raises LookAhead beyond it; so a feature cannot use the future, whatever this file does. All functions
-are vectorised over series (S) and rows (R): a row is one issue time and one target quarter.
+Values are read through two doors: single ones through `Panel.read`, sums and maxima over a window through `Running`.
+Each is told the number of quarters known at the issue time and raises LookAhead beyond it, so a window moved too far
+by mistake is an error and not a leak. All functions are vectorised over series (S) and rows (R): a row is one issue
+time and one target quarter.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from forecasting.calendar import PER_DAY, Days, Index
 from forecasting.panel import Panel
+from vpp.domain.errors import LookAhead
 from vpp.domain.time import Array
 
 SEASONAL_DAYS = 28
@@ -22,21 +24,6 @@ NAMES: tuple[str, ...] = (
     "lag_latest", "lag_next", "lag_7", "like_latest", "like_mean", "quarter_week_mean",
     "last_day_mean", "last_week_mean", "last_hour_mean", "hour_deviation", "last_value", "last_ramp",
 )  # fmt: skip
-DAY_AHEAD: tuple[str, ...] = tuple(n for n in NAMES if n not in ("last_value", "last_ramp"))
-INTRADAY: tuple[str, ...] = tuple(n for n in NAMES if n not in ("quarter_week_mean", "last_week_mean", "lag_next"))
-
-
-def columns(names: tuple[str, ...]) -> list[int]:
-    """Positions of feature `names` in the last axis of a `Rows.x`."""
-    return [NAMES.index(n) for n in names]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Features x (S, R, F) in the order of NAMES, and the seasonal value (S, R) of each target."""
-
-    x: Array
-    seasonal: Array
 
 
 @dataclass(frozen=True)
@@ -48,27 +35,47 @@ class Extra:
 
 
 @dataclass(frozen=True)
-class _Sums:
-    """Running sums of values and of their count, (S, N + 1), for means over any window."""
+class Running:
+    """What columns 0..e-1 accumulate to, for every e: values (S, N + 1), of which each row may ask up to `known`.
 
-    total: Array
-    count: Array
+    `known` is (S, R). Asking past it raises LookAhead.
+    """
+
+    values: Array
+    known: Index
 
     @classmethod
-    def of(cls, values: Array) -> _Sums:
+    def sums(cls, values: Array, known: Index) -> Running:
+        """Sums of `values` (S, N)."""
+        return cls(np.concatenate([np.zeros((len(values), 1)), np.cumsum(values, axis=1)], axis=1), known)
+
+    def upto(self, end: Index) -> Array:
+        """What the columns before `end` (S, R) accumulate to."""
+        if np.any(end > self.known):
+            late = int(np.max(end - self.known))
+            raise LookAhead(f"a feature asked for a window that ends {late} quarters past what was known")
+        return self.values[np.arange(len(self.values))[:, None], end]
+
+    def over(self, end: Index, length: int) -> Array:
+        """The difference that the `length` columns before `end` (S, R) make."""
+        return self.upto(end) - self.upto(np.maximum(end - length, 0))
+
+
+@dataclass(frozen=True)
+class Means:
+    """Means over any window that was known, from running sums of values and of their count."""
+
+    total: Running
+    count: Running
+
+    @classmethod
+    def of(cls, values: Array, known: Index) -> Means:
         valid = np.isfinite(values)
-        zero = np.zeros((len(values), 1))
-        return cls(
-            np.concatenate([zero, np.cumsum(np.where(valid, values, 0.0), axis=1)], axis=1),
-            np.concatenate([zero, np.cumsum(valid, axis=1)], axis=1),
-        )
+        return cls(Running.sums(np.where(valid, values, 0.0), known), Running.sums(valid, known))
 
     def mean(self, end: Index, length: int) -> Array:
         """Mean of the `length` values before `end` (S, R); NaN where all of them are gaps."""
-        row = np.arange(len(self.total))[:, None]
-        start = np.maximum(end - length, 0)
-        count = self.count[row, end] - self.count[row, start]
-        total = self.total[row, end] - self.total[row, start]
+        count, total = self.count.over(end, length), self.total.over(end, length)
         return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
@@ -103,10 +110,11 @@ def like_days(days: Days, target: Index, lags: Index) -> Index:
     return alike
 
 
-def build(panel: Panel, days: Days, target: Index, end: Index, lead: Index) -> Rows:
-    """Features of `target` columns (R,) with `end` (S, R) known columns and `lead` (R,) quarters ahead.
+def build(panel: Panel, days: Days, target: Index, end: Index, lead: Index) -> Array:
+    """Features (S, R, F), named by NAMES, of `target` columns (R,) `lead` (R,) quarters ahead.
 
-    `days` covers the panel's axis and the targets, from the panel's first quarter.
+    `end` (S, R) is how many columns of each series were known; `days` covers the panel's axis and the
+    targets, from the panel's first quarter.
     """
     lags = np.arange(1, SEASONAL_DAYS + 1)
     past = same_quarter(panel, days, target, end, lags)
@@ -115,7 +123,7 @@ def build(panel: Panel, days: Days, target: Index, end: Index, lead: Index) -> R
     like_mean = nan_mean(np.where(rank <= LIKE_DAYS, like, np.nan))
     week = nan_mean(past[..., :8])
     seasonal = np.where(np.isfinite(like_mean), like_mean, week)
-    sums = _Sums.of(panel.values)
+    sums = Means.of(panel.values, end)
     hour = sums.mean(end, 4)
     hour_before = nan_mean(np.stack([sums.mean(np.maximum(end - PER_DAY * d, 0), 4) for d in range(1, 8)], axis=-1))
     angle = 2 * np.pi * days.of_day[target] / PER_DAY
@@ -127,7 +135,7 @@ def build(panel: Panel, days: Days, target: Index, end: Index, lead: Index) -> R
         last - panel.read(end - 2, end),
     )  # fmt: skip
     blocks = [np.broadcast_to(np.asarray(c, dtype=float), seasonal.shape) for c in (*shared, lead, *own)]
-    return Rows(_without_gaps(np.stack(blocks, axis=-1), seasonal), seasonal)
+    return _without_gaps(np.stack(blocks, axis=-1), seasonal)
 
 
 def _without_gaps(x: Array, seasonal: Array) -> Array:

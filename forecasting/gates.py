@@ -54,7 +54,7 @@ def cases_of(
     target (R,), end (1, R) known columns).
     """
     end = panel.known_at(issue)
-    x = build(panel, days, target, end, target - issue).x[0]
+    x = build(panel, days, target, end, target - issue)[0]
     latest = panel.read(np.maximum(end - 1, 0), np.maximum(end, 1))[0]
     near = (target - issue < NEAR_QUARTERS) & np.isfinite(latest)
     guess = np.where(near, latest, x[:, NAMES.index("lag_latest")])

@@ -91,32 +91,12 @@ class Track:
     scores: Array
     known: Array
 
-    def before(self, moment: int, target: Index) -> Array:
-        """Past scores (N, S, T) at the clock times of `target` (T,) on each of the last days, as known at `moment`.
+    def days_before(self, moment: int, target: Index, days: Index) -> Array:
+        """Scores (N, S, T) at the clock times of `target` (T,) as many `days` (N,) before, as known at `moment`.
 
         So a forecast of any hour and length learns from forecasts that were made once a day.
         """
-        seen = self.days_before(moment, target, np.arange(REMEMBERED, 0, -1))
-        some: Array = seen[np.isfinite(seen).any(axis=(1, 2))]
-        return some
-
-    def days_before(self, moment: int, target: Index, days: Index) -> Array:
-        """Scores (N, S, T) at the clock times of `target` (T,) as many `days` (N,) before, as known at `moment`."""
         at = (target - DAY * days[:, None] - self.first) // self.step
         inside, at = (at >= 0) & (at < self.scores.shape[1]), np.clip(at, 0, self.scores.shape[1] - 1)
         seen: Array = np.where(inside & (self.known[:, at] <= moment), self.scores[:, at], np.nan)
         return seen.transpose(1, 0, 2)
-
-
-def track(series: Sequence[Cases], scores: Sequence[Array], step: int = 15) -> Track:
-    """Scores (R,) of each series' cases along their targets; of several forecasts of a target the latest counts.
-
-    Raises ValueError where there is no case.
-    """
-    first = min(int(c.target.min()) for c in series)
-    n = (max(int(c.target.max()) for c in series) - first) // step + 1
-    out, known = np.full((len(series), n), np.nan), np.full((len(series), n), np.inf)
-    for i, (cases, score) in enumerate(zip(series, scores, strict=True)):
-        at = (cases.target - first) // step
-        out[i, at], known[i, at] = score, cases.known
-    return Track(first, step, out, known)

@@ -295,22 +295,6 @@ class Pipeline:
         until = min((self._trained[stage].until for stage in known), default=None)
         return until, any(now.tracker.drifted and not then.tracker.drifted for then, now in moved)
 
-    def save(self, directory: Path) -> None:
-        """Write the models of every trained stage with the digest of what they learnt from."""
-        for stage, trained in self._trained.items():
-            model_files.write(directory / f"{stage}.zip", trained, self.calendar)
-
-    @classmethod
-    def load(cls, directory: Path) -> Pipeline:
-        """The pipeline that `save` wrote, with the holidays of Germany. Raises FileNotFoundError."""
-        stored = [model_files.read(path) for path in sorted(directory.glob("*.zip"))]
-        if not stored:
-            raise FileNotFoundError(f"no models in {directory}")
-        card = stored[0][0]
-        pipeline = cls(zone=card.zone, latitude=card.latitude, longitude=card.longitude)
-        pipeline._trained = {trained.stage: trained for _, trained in stored}
-        return pipeline
-
 
 def _helped(whole: Panel | None, classes: Mapping[str, str]) -> frozenset[str]:
     """The series that their class can forecast."""

@@ -32,18 +32,19 @@ class Published:
     def of(cls, start: Index, values: Array, step: int, known: Index) -> Published:
         """From intervals that begin at minutes `start` (M,) in any order.
 
-        What is missing between them becomes a gap; an interval told twice is the mean of what was told, known
-        when the last was.
+        What is missing between them becomes a gap, and so does an interval told twice with two values; told twice
+        alike it is known when the last was told.
         """
         first, at = int(start.min()), (start - start.min()) // step
         n = int(at.max()) + 1
-        count = np.bincount(at, minlength=n)
-        total = np.bincount(at, np.nan_to_num(values), minlength=n)
-        gap = (count == 0) | (np.bincount(at, np.isnan(values), minlength=n) > 0)
+        low, high = np.full(n, np.inf), np.full(n, -np.inf)
+        with np.errstate(invalid="ignore"):
+            np.minimum.at(low, at, values)
+            np.maximum.at(high, at, values)
         moment = first + step * np.arange(1, n + 1, dtype=np.int64)
         moment[at] = np.iinfo(np.int64).min
         np.maximum.at(moment, at, known)
-        return cls(first, step, np.where(gap, np.nan, total / np.maximum(count, 1)), moment)
+        return cls(first, step, np.where(low == high, low, np.nan), moment)
 
     def read(self, minute: Index, issue: Index) -> Array:
         """Values of the intervals that hold `minute`, for forecasts issued at `issue` (broadcast together).

@@ -13,7 +13,7 @@ import pandas as pd
 from pvlib.clearsky import haurwitz
 
 from forecasting.calendar import PER_DAY, Days, Index
-from forecasting.features import Extra, same_quarter
+from forecasting.features import Extra, Running, same_quarter
 from forecasting.panel import Panel
 from vpp.domain.time import Array
 
@@ -33,16 +33,14 @@ def solar_features(panel: Panel, days: Days, target: Index, end: Index) -> Extra
     """Features of the one series of `panel` for columns `target` (R,), with `end` (1, R) columns known."""
     clear = clear_sky_kw_per_m2(days)
     sky = clear[target]
-    power = np.nan_to_num(panel.values[0])
-    there = np.isfinite(panel.values[0])
-    made = np.concatenate([[0.0], np.cumsum(power)])
-    could = np.concatenate([[0.0], np.cumsum(np.where(there, clear[: panel.n], 0.0))])
+    there = np.isfinite(panel.values)
+    made = Running.sums(np.where(there, panel.values, 0.0), end)
+    could = Running.sums(np.where(there, clear[: panel.n], 0.0), end)
 
     def index(quarters: int) -> Array:
-        start = np.maximum(end[0] - quarters, 0)
-        sun = could[end[0]] - could[start]
+        sun = could.over(end, quarters)[0]
         enough = sun >= _LEAST_KW_PER_M2 * min(quarters, PER_DAY // 4)
-        return np.where(enough, (made[end[0]] - made[start]) / np.maximum(sun, 1e-9), np.nan)
+        return np.where(enough, made.over(end, quarters)[0] / np.maximum(sun, 1e-9), np.nan)
 
     hour, day, week = index(4), index(PER_DAY), index(7 * PER_DAY)
     return Extra(
@@ -60,7 +58,8 @@ def _dark(panel: Panel, days: Days, target: Index, end: Index) -> Array:
     near = [same_quarter(panel, days, np.clip(target + k, 0, last), end, lags)[0] for k in (-1, 0, 1)]
     past = np.concatenate(near, axis=-1)
     known = np.isfinite(past)
-    top = np.fmax.accumulate(np.concatenate([[0.0], np.nan_to_num(panel.values[0])]))[end[0]]
+    most = np.fmax.accumulate(np.concatenate([np.zeros((1, 1)), np.nan_to_num(panel.values)], axis=1), axis=1)
+    top = Running(most, end).upto(end)[0]
     silent = np.where(known, past, 0.0).max(axis=-1) <= DARK_SHARE * top
     dark: Array = (silent & known.any(axis=-1) & (top > 0)).astype(float)
     return dark

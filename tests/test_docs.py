@@ -1,8 +1,11 @@
 """The documents are true: their commands parse, their links lead somewhere, their example adds up."""
 
+import argparse
 import json
 import re
+import runpy
 import shlex
+import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -12,6 +15,7 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
+from benchmarks import forecast
 from dispatch.baseline import ADJUSTMENT_HIGH, ADJUSTMENT_LOW
 from dispatch.settlement import Delivery, decimal_mw, settle
 from vpp.domain.market import Event
@@ -73,6 +77,43 @@ def refusal(words: list[str], whole: bool) -> str:
     return ""
 
 
+class Parsed(Exception):
+    """A command line was parsed; what would run it is not reached."""
+
+
+def benchmark_commands(text: str) -> list[list[str]]:
+    """Every `python benchmarks/x.py ...` of the shell blocks, from the script on."""
+    lines = "\n".join(fences(text, "sh")).replace("\\\n", " ").splitlines()
+    return [w[1:] for line in lines if (w := words_of(line))[:1] == ["python"] and w[1].startswith("benchmarks/")]
+
+
+def benchmark_refusal(words: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Why a benchmark's parser refuses a command line, "" where it takes it; DIR stands for `folder`."""
+    script, given = ROOT / words[0], [str(folder) if w == "DIR" else w for w in words[1:]]
+    if not script.is_file():
+        return f"no script {words[0]}"
+    honest = argparse.ArgumentParser.parse_args
+
+    def stopped(self: argparse.ArgumentParser, *args: Any) -> None:
+        honest(self, *args)
+        raise Parsed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sys, "argv", [str(script), *given])
+        patched.setattr(sys, "path", list(sys.path))
+        try:
+            if script.name == "forecast.py":
+                forecast.parsed(given)
+                return ""
+            patched.setattr(argparse.ArgumentParser, "parse_args", stopped)
+            runpy.run_path(str(script), run_name="__main__")
+        except Parsed:
+            return ""
+        except SystemExit as refused:
+            return f"refused with {refused.code}"
+    return "never parsed its arguments"
+
+
 def anchors(text: str) -> set[str]:
     """Anchors of the headings, as GitHub makes them."""
     heads = re.findall(r"^#+ (.*)$", FENCE.sub("", text), re.M)
@@ -111,6 +152,33 @@ def test_every_command_line_parses(document: Path) -> None:
     wrong = [(w, why) for w in shell_commands(text) if (why := refusal(w, whole=True))]
     wrong += [(w, why) for w in inline_commands(text) if (why := refusal(w, whole=False))]
     assert wrong == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)
+def test_every_benchmark_command_parses(document: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = benchmark_commands(document.read_text())
+    assert document.name not in ("README.md", "forecasts.md") or lines
+    assert [(w, why) for w in lines if (why := benchmark_refusal(w, tmp_path, monkeypatch))] == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("forecast_peers.py --peer-python OTHER/bin/python", True),
+        ("forecast_peers.py --data DIR --peer-python OTHER/bin/python", False),
+        ("forecast.py steel --data DIR --from 2018-07-01 --to 2018-09-30", True),
+        ("forecast.py gefcom2014-wind --data DIR --tasks 9-4", True),
+        ("forecast.py gefcom2014-wind --data DIR --tasks 4-9  # all", False),
+        ("forecast_scale.py --fitted 20", True),
+        ("nothing.py", True),
+    ],
+)
+def test_a_wrong_benchmark_command_is_found(
+    line: str, wrong: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = benchmark_commands(f"```sh\npython benchmarks/{line}\n```")
+    assert len(found) == 1
+    assert bool(benchmark_refusal(found[0], tmp_path, monkeypatch)) is wrong
 
 
 @pytest.mark.parametrize("document", DOCUMENTS, ids=NAMES)

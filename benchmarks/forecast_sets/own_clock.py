@@ -10,9 +10,12 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
+from benchmarks.forecast_sets.reading import BadSet, minutes
 from forecasting.calendar import Calendar, Days, Index
 from forecasting.meter_rows import placed
 from forecasting.panel import Panel
@@ -29,15 +32,18 @@ class OwnClock:
 
 
 def own_clock(
-    name: str, start: Array, values: Array, step: int,
+    name: str, start: Array | pd.Series[Any], values: Array, step: int,
     *, lower: float = 0.0, upper: float = np.inf, latitude: float = 50.0, longitude: float = 10.0,
     offset_h: float = 0.0, holidays: Callable[[int], frozenset[date]] = lambda year: frozenset(),
 ) -> OwnClock:  # fmt: skip
     """`values` (N,) of intervals that begin at `start` (N,) datetime64 and last `step` quarters.
 
     A gap is NaN, and so is an interval that is told twice with two values; faults are named on standard error.
+    Raises BadSet where there is no row, or a stamp that does not begin a quarter.
     """
-    quarter: Index = start.astype("M8[s]").astype(np.int64) // 900
+    if not len(start):
+        raise BadSet(f"{name}: there are no rows")
+    quarter: Index = minutes(name, start, 15) // 15
     each = (quarter[:, None] + np.arange(step)).ravel()
     rows = placed(name, each, np.repeat(values, step))
     for fault in rows.findings:

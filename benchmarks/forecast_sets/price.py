@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.forecast_sets.reading import BadSet, minutes, once, table
 from benchmarks.forecast_sets.rolling_set import RollingSet
 from benchmarks.forecast_sets.tasks import PERCENTILES, Answer, TaskSet
 from forecasting.calendar import Calendar, Index
@@ -24,7 +25,6 @@ from forecasting.models.hourly_lasso import hourly_lasso
 from forecasting.price_features import Market, day_ahead, day_ahead_design, intraday
 from forecasting.price_scheme import price_scheme
 from forecasting.published import Published
-from vpp.domain.time import Array
 
 HOUR, DAY = 60, 1440
 GATE, CLEARED = 10 * HOUR, 12 * HOUR + 45
@@ -33,18 +33,20 @@ LEADS_H = 4
 GEFCOM, GERMAN = ("total_load", "zonal_load"), ("load", "renewables")
 
 
-def market(table: pd.DataFrame, columns: Mapping[str, str], country: str, known: Index, outside_known: Index) -> Market:
-    """`table` with stamps `ts`, `price` and forecasts by `columns` (name to column); when each became known."""
-    start = minutes(table["ts"].to_numpy())
-    price = Published.of(start, table["price"].to_numpy(float), HOUR, known)
-    outside = {n: Published.of(start, table[c].to_numpy(float), HOUR, outside_known) for n, c in columns.items()}
+def priced(path: Path, columns: Mapping[str, str]) -> tuple[pd.DataFrame, Index]:
+    """The rows of a file with `price` and forecasts by `columns` (name to column), and the minutes they begin at."""
+    read = once(path.name, table(path, ["ts"], ["price", *columns.values()]), ["ts"])
+    return read, minutes(path.name, read["ts"], HOUR)
+
+
+def market(
+    read: pd.DataFrame, start: Index, columns: Mapping[str, str], country: str, known: Index, outside_known: Index
+) -> Market:
+    """The market of `priced` rows; when each price and each forecast became known."""
+    price = Published.of(start, read["price"].to_numpy(float), HOUR, known)
+    outside = {n: Published.of(start, read[c].to_numpy(float), HOUR, outside_known) for n, c in columns.items()}
     days = Calendar("UTC", holidays=holidays_of(country)).days(price.first // 15, len(price.values) * 4 + 2 * 96)
     return Market(price, outside, days)
-
-
-def minutes(stamps: Array) -> Index:
-    """Minutes since 1970 of datetime64 stamps."""
-    return stamps.astype("M8[m]").astype(np.int64)
 
 
 def whole_days(price: Published) -> Index:
@@ -54,10 +56,9 @@ def whole_days(price: Published) -> Index:
 
 def gefcom_cases(data: Path) -> Cases:
     """Cases of every day, issued at its midnight, with the forecasts of its load."""
-    table = pd.read_parquet(data / "gefcom2014/price.parquet")
-    start = minutes(table["ts"].to_numpy())
     columns = {"total_load": "fc_total_load", "zonal_load": "fc_zonal_load"}
-    made = market(table, columns, "US", start + HOUR, start - start % DAY)
+    read, start = priced(data / "gefcom2014/price.parquet", columns)
+    made = market(read, start, columns, "US", start + HOUR, start - start % DAY)
     target = whole_days(made.price)
     return day_ahead(made, target - target % DAY, target)
 
@@ -65,7 +66,9 @@ def gefcom_cases(data: Path) -> Cases:
 def gefcom_answer(data: Path, task: int) -> Answer:
     """Percentiles of the test day, learnt from every day before it."""
     tasks = pd.read_csv(data / "gefcom2014/price_tasks.csv", parse_dates=["test_start", "test_end"]).set_index("task")
-    begin, end = minutes(tasks.loc[task, ["test_start", "test_end"]].to_numpy("M8[m]"))
+    if task not in tasks.index:
+        raise BadSet(f"price_tasks.csv names the tasks {tasks.index.min()} to {tasks.index.max()}, not {task}")
+    begin, end = minutes("price_tasks.csv", tasks.loc[task, ["test_start", "test_end"]].to_numpy("M8[m]"), HOUR)
     cases = gefcom_cases(data)
     model = hourly_lasso(day_ahead_design(GEFCOM))(cases.learnable(int(begin)), PERCENTILES)
     asked = cases.rows((cases.target >= begin) & (cases.target <= end))
@@ -74,12 +77,11 @@ def gefcom_answer(data: Path, task: int) -> Answer:
 
 def german_cases(data: Path, horizon: Horizon) -> Mapping[str, Cases]:
     """Cases of the German price (EUR/MWh), in the clock of the file."""
-    table = pd.read_parquet(data / "epf_prices/epf_DE.parquet")
-    start = minutes(table["ts"].to_numpy())
-    midnight = start - start % DAY
     columns = {"load": "amprion_load_fc_mw", "renewables": "pv_wind_fc_mw"}
+    read, start = priced(data / "epf_prices/epf_DE.parquet", columns)
+    midnight = start - start % DAY
     known = midnight - DAY + CLEARED if horizon == "day-ahead" else start + HOUR
-    made = market(table, columns, "DE", known, midnight - DAY + GATE)
+    made = market(read, start, columns, "DE", known, midnight - DAY + GATE)
     target = whole_days(made.price)
     if horizon == "day-ahead":
         return {"price": day_ahead(made, target - target % DAY - DAY + GATE, target)}

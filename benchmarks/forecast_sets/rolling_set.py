@@ -1,7 +1,8 @@
 """Score a rolling forecast of one or more series beside climatology and persistence, one field a question.
 
 Coverage is counted where the forecast is not certain: a dark photovoltaic plant is no success of a band. Levels
-are the nine of the service; refits come with every month; targets lie in [from, to].
+are the nine of the service; refits come with every month; targets lie in [from, to]. What of that range could not be
+scored, because nothing came or nothing had been learnt by then, is counted as `missing` and named on standard error.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.forecast_sets.reading import BadSet
 from forecasting.calendar import Index
 from forecasting.cases import Cases
 from forecasting.fitted import Scheme
@@ -50,28 +52,60 @@ class Scored:
 
 
 def run(chosen: RollingSet, data: Path, first: date, last: date, horizon: Horizon) -> dict[str, Any]:
-    """Roll through [first, last] and score."""
+    """Roll through [first, last] and score. Raises BadSet where there is nothing to score."""
     before = time.perf_counter()
     begin, end = (int(np.datetime64(d, "m").astype(np.int64)) for d in (first, last))
-    parts = {}
+    parts, wanted, left_out = {}, 0, {}
     for name, cases in chosen.cases(data, horizon).items():
+        asked = rows_asked(cases, begin, end + DAY)
         refits = [m for m in monthly(begin - DAY, end) if len(cases.learnable(m))]
-        if not refits:
-            print(f"{name}: left out, nothing is known of it by {last}", file=sys.stderr)
+        rolled = rolling(cases, refits, chosen.scheme(horizon), LEVELS) if refits else None
+        rows = scored_rows(rolled, begin, end + DAY) if rolled else None
+        wanted += asked
+        if rows is None or not len(rows.y):
+            left_out[name] = nothing_of(cases, begin, end)
+            print(f"{name}: left out, {left_out[name]}", file=sys.stderr)
             continue
-        rolled = rolling(cases, refits, chosen.scheme(horizon), LEVELS)
-        rows = scored_rows(rolled, begin, end + DAY)
-        if len(rows.y):
-            parts[name] = rows
+        parts[name] = rows
+        if len(rows.y) < asked:
+            span = f"from {_day(rows.day.min())} to {_day(rows.day.max())}"
+            print(f"{name}: {len(rows.y)} of {asked} forecasts asked for are scored, {span}", file=sys.stderr)
     if not parts:
-        raise SystemExit(f"no series has a value from {first} to {last}")
+        raise BadSet(f"nothing to score from {first} to {last}")
     whole = Scored(*(np.concatenate([getattr(p, f) for p in parts.values()], axis=-1) for f in Scored.__annotations__))
     return {
         "horizon": horizon, "from": first.isoformat(), "to": last.isoformat(), **scores(whole),
+        "scored_from": _day(whole.day.min()), "scored_to": _day(whole.day.max()),
+        "missing": wanted - len(whole.y), "left_out": left_out,
         "coverage_by_quarter": by_quarter(whole),
         "series": {k: scores(p) for k, p in parts.items()} if len(parts) > 1 else {},
         "wall_s": round(time.perf_counter() - before, 2),
     }  # fmt: skip
+
+
+def _day(day: int | np.integer[Any]) -> str:
+    return str(np.datetime64(int(day), "D"))
+
+
+def rows_asked(cases: Cases, begin: int, end: int) -> int:
+    """How many forecasts of targets in [begin, end) there would be, were the file whole; 0 for an empty one."""
+    target, times = np.unique(cases.target, return_counts=True)
+    if len(target) < 2:
+        return 0
+    return (end - begin) // int(np.median(np.diff(target))) * int(np.median(times))
+
+
+def nothing_of(cases: Cases, begin: int, end: int) -> str:
+    """Why no target from day `begin` to day `end` (minutes) was scored."""
+    came = np.isfinite(cases.y)
+    if not came.any():
+        return "it has no value to learn from"
+    held = cases.target[came]
+    if not np.any((held >= begin) & (held < end + DAY)):
+        return f"what can be forecast of it runs from {_day(held.min() // DAY)} to {_day(held.max() // DAY)}"
+    known = np.datetime64(int(cases.known[came].min()), "m")
+    last = np.datetime64(monthly(begin - DAY, end)[-1], "m")
+    return f"the first outcome to learn from was known at {known}, the last refit was at {last}"
 
 
 def monthly(begin: int, end: int) -> list[int]:
@@ -95,7 +129,7 @@ def scores(s: Scored) -> dict[str, Any]:
     return {
         "pinball": mean_pinball(s.calibrated, s.y), "crps": round(crps(s.calibrated, s.y, LEVELS), 6),
         "mae": round(float(np.mean(np.abs(s.y - s.calibrated[LEVELS.index(0.5)]))), 6),
-        "coverage": {band: round(100 * float(np.mean(hit)), 2) for band, hit in inside.items()},
+        "coverage": {b: round(100 * float(np.mean(hit)), 2) if hit.size else None for b, hit in inside.items()},
         "pinball_uncalibrated": mean_pinball(s.raw, s.y),
         "pinball_climatology": mean_pinball(s.climatology, s.y),
         "pinball_persistence": mean_pinball(s.persistence, s.y),

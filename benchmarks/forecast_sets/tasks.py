@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from benchmarks.forecast_sets.reading import BadSet
 from forecasting.losses import covered, pinball_by_level
 from vpp.domain.time import Array
 
@@ -53,13 +54,13 @@ def run_tasks(chosen: TaskSet, data: Path, tasks: Sequence[int]) -> dict[str, An
 
 
 def _answered(chosen: TaskSet, data: Path, task: int) -> Answer:
-    """One answer. Raises SystemExit that names a task whose data are not there."""
+    """One answer. Raises BadSet that names a task whose data are not there."""
     try:
         answer = chosen.answer(data, task)
     except (KeyError, ValueError, OSError) as why:
-        raise SystemExit(f"task {task} of {chosen.track} cannot be answered: {why}") from why
+        raise BadSet(f"task {task} of {chosen.track} cannot be answered: {why}") from why
     if not np.isfinite(answer.y).any():
-        raise SystemExit(f"task {task} of {chosen.track} has no values to score")
+        raise BadSet(f"task {task} of {chosen.track} has no values to score")
     return answer
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.forecast_sets.reading import minutes, once, table
 from benchmarks.forecast_sets.rolling_set import RollingSet
 from forecasting.calendar import Index
 from forecasting.cases import Cases, joined
@@ -46,15 +47,15 @@ class Runs:
     v: Array
 
     @classmethod
-    def of(cls, table: pd.DataFrame) -> Runs:
-        """The runs of a table with farm, issued, hors, u and v."""
-        hour = _hours(table["issued"].to_numpy())
+    def of(cls, read: pd.DataFrame) -> Runs:
+        """The runs of a table with farm, issued, hors, u and v, one row a farm, run and lead."""
+        hour = minutes("weather runs", read["issued"], HOUR) // HOUR
         issued, run = np.unique(hour, return_inverse=True)
-        farm, lead = table["farm"].to_numpy(int) - 1, table["hors"].to_numpy(int)
+        farm, lead = read["farm"].to_numpy(int) - 1, read["hors"].to_numpy(int)
         parts = []
         for name in ("u", "v"):
             values = np.full((len(issued), lead.max() + 1, farm.max() + 1), np.nan)
-            values[run, lead, farm] = table[name].to_numpy(float)
+            values[run, lead, farm] = read[name].to_numpy(float)
             parts.append(values)
         return cls(issued, *parts)
 
@@ -69,11 +70,6 @@ class Runs:
         return WindAround(*(s[..., None] for s in seen))
 
 
-def _hours(stamps: Array) -> Index:
-    hours: Index = stamps.astype("M8[h]").astype(np.int64)
-    return hours
-
-
 def asked_hours(horizon: Horizon, first: int, n: int) -> tuple[Index, Index]:
     """Issue and target hours (R,) of all forecasts with targets in first..first+n-1."""
     target = np.arange(first, first + n)
@@ -84,13 +80,21 @@ def asked_hours(horizon: Horizon, first: int, n: int) -> tuple[Index, Index]:
     return issue[ahead < first + n], ahead[ahead < first + n]
 
 
+def hourly_power(path: Path) -> tuple[Array, int]:
+    """Power (N, S) of every hour on file and the first hour since 1970; NaN where there is none."""
+    read = once(path.name, table(path, ["ts"], r"^wp\d+$"), ["ts"])
+    hour = minutes(path.name, read["ts"], HOUR) // HOUR
+    names = [f"wp{k}" for k in range(1, read.shape[1])]
+    values = np.full((int(np.ptp(hour)) + 1, len(names)), np.nan)
+    values[hour - hour.min()] = read[names].to_numpy(float)
+    return values, int(hour.min())
+
+
 def wind_cases(data: Path, horizon: Horizon) -> Mapping[str, Cases]:
     """Cases of all farms together, told apart by the column `series`."""
-    power = pd.read_parquet(data / "gefcom2012_wind/power.parquet").set_index("ts")
-    power = power.reindex(pd.date_range(power.index.min(), power.index.max(), freq="h"))
-    runs = Runs.of(pd.read_parquet(data / "gefcom2012_wind/nwp.parquet"))
-    names = [f"wp{k}" for k in range(1, power.shape[1] + 1)]
-    values, first = power[names].to_numpy(float), int(_hours(power.index.to_numpy())[0])
+    values, first = hourly_power(data / "gefcom2012_wind/power.parquet")
+    weather, run = data / "gefcom2012_wind/nwp.parquet", ["farm", "issued", "hors"]
+    runs = Runs.of(once(weather.name, table(weather, run, ["u", "v"]), run))
     issue, target = asked_hours(horizon, first, len(values))
     begun = issue >= max(first, int(runs.issued[0])) + 24
     issue, target = issue[begun], target[begun]

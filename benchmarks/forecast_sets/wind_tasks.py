@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from benchmarks.forecast_sets.reading import minutes, once, table
 from benchmarks.forecast_sets.tasks import PERCENTILES, Answer, TaskSet
 from forecasting.calendar import Index
 from forecasting.cases import Cases, joined
@@ -36,9 +37,11 @@ HOUR = 60
 @lru_cache(maxsize=1)
 def wind_cases(data: Path) -> Cases:
     """Cases of all farms, of every hour on file."""
-    table = pd.read_parquet(data / "gefcom2014/wind.parquet")
-    hours = pd.date_range(table["ts"].min(), table["ts"].max(), freq="h")
-    wide = table.pivot(index="ts", columns="zone").reindex(hours)
+    path, key = data / "gefcom2014/wind.parquet", ["ts", "zone"]
+    read = once(path.name, table(path, key, ["power_pu", "u10", "v10", "u100", "v100"]), key)
+    minutes(path.name, read["ts"], HOUR)
+    hours = pd.date_range(read["ts"].min(), read["ts"].max(), freq="h")
+    wide = read.pivot(index="ts", columns="zone").reindex(hours)
     end = hours.to_numpy().astype("M8[m]")
     target = end.astype(np.int64) - HOUR
     issue = (end - np.timedelta64(HOUR, "m")).astype("M8[M]").astype("M8[m]").astype(np.int64)

@@ -11,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forecasting.calendar import Calendar, quarter_of
-from forecasting.features import NAMES, build
+from forecasting.features import NAMES, Running, build
 from forecasting.panel import Panel
 from forecasting.pipeline import Pipeline
+from forecasting.solar import solar_features
 from forecasting.training import Stage, rows_of
 from tests.forecasting.made import START, days, history, series
 from vpp.domain.errors import LookAhead
@@ -88,7 +89,23 @@ def test_a_training_row_is_the_row_a_forecast_would_have_made(day: int, quarter:
     then = Panel.of(history(day, quarter, late))
     served = build(then, calendar, issue + ahead, then.end[:, None], ahead)
     for f, name in enumerate(NAMES):
-        np.testing.assert_allclose(trained.x[..., f], served.x[..., f], rtol=1e-9, atol=1e-12, err_msg=name)
+        np.testing.assert_allclose(trained[..., f], served[..., f], rtol=1e-9, atol=1e-12, err_msg=name)
+
+
+@pytest.mark.parametrize("door", ["upto", "over"])
+def test_a_window_planted_a_quarter_too_late_is_refused(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    panel = Panel.of(history(30, 40, {"load:a": series()["load:a"]}))
+    calendar = Calendar().days(panel.first, panel.n + 300)
+    issue, ahead = np.array([20 * 96 + 40, 25 * 96 + 60]), np.array([5, 70])
+    asked = panel, calendar, issue + ahead, panel.known_at(issue)
+    assert np.isfinite(build(*asked, ahead)).all()
+    assert np.isfinite(solar_features(*asked).x[:, 0]).all()
+    honest = getattr(Running, door)
+    monkeypatch.setattr(Running, door, lambda self, end, *more: honest(self, end + 1, *more))
+    with pytest.raises(LookAhead, match="1 quarters past"):
+        build(*asked, ahead)
+    with pytest.raises(LookAhead, match="1 quarters past"):
+        solar_features(*asked)
 
 
 @pytest.mark.parametrize("stage", ["day_ahead", "intraday"])

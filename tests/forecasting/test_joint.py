@@ -10,7 +10,8 @@ from scipy.special import ndtr, ndtri
 
 from forecasting.cases import Cases
 from forecasting.losses import energy_score
-from forecasting.past_scores import PastScores, joint, normal_score, track
+from forecasting.past_errors import PastErrors
+from forecasting.past_scores import PastScores, joint, normal_score
 from forecasting.reduction import distances, reduced
 from forecasting.scenarios import Dependence, copula, from_quantiles
 from vpp.domain.forecast import LEVELS
@@ -105,7 +106,7 @@ def test_scores_stand_side_by_side_and_are_known_when_their_outcomes_are() -> No
 
 def test_a_forecast_of_another_hour_learns_from_the_same_clock_times() -> None:
     day = cases([0, 1440, 2880], list(range(600, 600 + 1440, 15)))
-    made = track([day], [day.target.astype(float)])
+    made = PastErrors.of(["a"], {}, {"a": joint([day], [day.target.astype(float)])})
     now = 2880 + 600 + 300
     past = made.before(now, np.arange(now, now + 1440, 15))
     assert past.shape == (3, 1, 96)

@@ -63,6 +63,16 @@ def test_the_total_of_two_series_is_their_sum() -> None:
     assert shifted["daily_energy_coverage"]["90"] == 0
 
 
+def test_few_weighted_scenarios_stand_nearer_to_all_than_random_ones() -> None:
+    x = np.random.default_rng(6).standard_normal((5, 60, 2, 4))
+    told = forecast_scenarios.reduction(x, 10)
+    assert told["distance"] < 0.95 * told["distance_random"]
+    assert forecast_scenarios.reduction(x, 60)["distance"] == 0
+    x[1:, 0, 0, 0] = np.nan
+    assert forecast_scenarios.reduction(x, 10)["distance"] == forecast_scenarios.reduction(x[:1], 10)["distance"]
+    assert forecast_scenarios.reduction(x[1:], 10) == {}
+
+
 def test_scale_names_its_times(capsys: pytest.CaptureFixture[str]) -> None:
     told = forecast_scale.main(["--assets", "3", "--fitted", "1"])
     assert (told["assets"], told["fitted"]) == (3, 1)

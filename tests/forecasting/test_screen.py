@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ import pandas as pd
 import pytest
 
 from forecasting.calendar import Calendar
-from forecasting.meter_rows import Finding, placed, placed_local
+from forecasting.meter_rows import Finding, placed
 from forecasting.panel import Panel
 from forecasting.screen import NAMED_ONLY, screened
 from vpp.domain.time import Array
@@ -152,33 +151,3 @@ def test_rows_with_gaps_duplicates_and_conflicts() -> None:
     assert [(f.kind, f.start, f.end) for f in made.findings] == [
         ("duplicate", 11, 12), ("gap", 12, 13), ("conflict", 14, 15),
     ]  # fmt: skip
-
-
-def stamps(first: datetime, n: int) -> list[datetime]:
-    return [first + k * timedelta(minutes=15) for k in range(n)]
-
-
-def test_the_hour_that_comes_twice_is_told_apart_by_order() -> None:
-    autumn = stamps(datetime(2018, 10, 28, 1), 8) + stamps(datetime(2018, 10, 28, 2), 8)
-    made = placed_local("m", autumn, np.arange(16.0), "Europe/Berlin")
-    np.testing.assert_array_equal(made.values, np.arange(16.0))
-    assert {(f.kind, f.end - f.start) for f in made.findings} == {("double_hour", 8)}
-
-
-def test_an_hour_written_over_is_a_gap_of_both() -> None:
-    made = placed_local("m", stamps(datetime(2018, 10, 28, 1), 12), np.arange(12.0), "Europe/Berlin")
-    assert np.isnan(made.values[4:12]).all()
-    np.testing.assert_array_equal(made.values[[0, 3, 12, 15]], [0.0, 3.0, 8.0, 11.0])
-    assert {f.kind for f in made.findings} == {"gap", "single_hour"}
-
-
-def test_an_hour_that_does_not_exist_is_dropped() -> None:
-    made = placed_local("m", stamps(datetime(2018, 3, 25, 1), 12), np.arange(12.0), "Europe/Berlin")
-    np.testing.assert_array_equal(made.values, [0.0, 1.0, 2.0, 3.0, 8.0, 9.0, 10.0, 11.0])
-    assert [(f.kind, f.end - f.start) for f in made.findings] == [("impossible_hour", 4)]
-
-
-@pytest.mark.parametrize("bad", [datetime(2018, 1, 1, 0, 7), datetime(2018, 1, 1, 0, 0, 1)])
-def test_a_stamp_off_the_quarter_is_refused(bad: datetime) -> None:
-    with pytest.raises(ValueError, match="start of a quarter"):
-        placed_local("m", [bad], np.zeros(1), "Europe/Berlin")
