@@ -101,6 +101,13 @@ class AcNetwork:
         found = zip(self.buses, t.longitude.tolist(), t.latitude.tolist(), strict=True)
         return {bus: (x, y) for bus, x, y in found if np.isfinite(x) and np.isfinite(y)}
 
+    @property
+    def bands(self) -> dict[int, tuple[float, float]]:
+        """Least and greatest voltage in per unit of the buses that have a band."""
+        t = self._tables.buses
+        found = zip(self.buses, t.min_vm_pu.tolist(), t.max_vm_pu.tolist(), strict=True)
+        return {bus: (low, high) for bus, low, high in found if np.isfinite(low) and np.isfinite(high)}
+
     def open_at(self, moment: datetime) -> frozenset[str]:
         """Elements that carry nothing through at `moment`: out of service or with an open switch at an end."""
         t = self._tables

@@ -33,6 +33,7 @@ SITE_PATHS = [
 DESK_PATHS = [
     ("GET", "/v1/desk/events"), ("POST", "/v1/desk/events"), ("GET", "/v1/desk/events/dr-1"),
     ("POST", "/v1/desk/events/dr-1/order"), ("GET", "/v1/desk/flexibility"), ("GET", "/v1/desk/network"),
+    ("GET", "/v1/desk/contingencies"), ("GET", "/v1/desk/headroom"),
     ("GET", "/v1/jobs/x"),
 ]  # fmt: skip
 ISSUER_PATHS = [("GET", "/v1/limits"), ("POST", "/v1/limits")]

@@ -64,7 +64,7 @@ def test_without_a_key_the_page_leads_to_the_sign_in(served: World) -> None:
     assert answer.url.path == "/sign-in"
     assert answer.status_code == 200
     assert 'type="password"' in answer.text or "password" in answer.text
-    for token in ("wrong", served.data_centre, served.desk):
+    for token in ("wrong", served.data_centre, served.issuer):
         assert sign_in(served, token).get("/").url.path == "/sign-in"
 
 

@@ -234,6 +234,17 @@ class FaultNetwork(Protocol):
         """What outages and switching lead to at every step of the expected case, case 0 of `flow`."""
 
 
+@runtime_checkable
+class RankedNetwork(Protocol):
+    """A network that tries its outages one by one; both lists are worst first."""
+
+    def n_minus_one(self, flow: Flow) -> list[Contingency]:
+        """Every element that carries current out alone at every step of case 0."""
+
+    def reswitched(self, flow: Flow) -> list[Contingency]:
+        """Of those the ones that cut buses off, each with the open point closed that helps best."""
+
+
 @dataclass(frozen=True)
 class Certificate:
     """What was checked and found. `verdict` is "clean" or "violated"; `contingencies` counts violations.

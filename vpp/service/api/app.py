@@ -14,7 +14,20 @@ from starlette.middleware.sessions import SessionMiddleware
 from starlette.routing import Match, Route
 
 from vpp.domain.time import rfc3339
-from vpp.service.api import desk, jobs, keys, limits, operations, overrides, runs, scores, session, site, trade
+from vpp.service.api import (
+    desk,
+    desk_network,
+    jobs,
+    keys,
+    limits,
+    operations,
+    overrides,
+    runs,
+    scores,
+    session,
+    site,
+    trade,
+)
 from vpp.service.api.context import Api, ApiDep
 from vpp.service.api.problems import Problem, install
 from vpp.service.page import mount_page
@@ -27,7 +40,7 @@ intervals. Every request carries `Authorization: Bearer <key>`; a key has one of
 (only its own site's things), `desk` (the grid desk), `issuer` (a grid operator that sends limits). Long work answers
 202 with a job to poll. Errors are `application/problem+json` and list every fault.
 """
-ROUTERS = (session, runs, jobs, overrides, operations, scores, trade, keys, limits, site, desk)
+ROUTERS = (session, runs, jobs, overrides, operations, scores, trade, keys, limits, site, desk, desk_network)
 
 
 class Health(BaseModel):

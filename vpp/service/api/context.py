@@ -15,6 +15,8 @@ from vpp.domain.forecast import Forecast
 from vpp.domain.network import Flow
 from vpp.domain.schedule import DispatchRun
 from vpp.domain.stage import DAY_AHEAD, INTRADAY
+from vpp.domain.time import Array
+from vpp.service.api.outages import RankedOutage
 from vpp.service.desk import PLAN, ROLL
 from vpp.service.forecast_scores import ScoreKeeper
 from vpp.service.system import System
@@ -32,6 +34,12 @@ class Api:
     """Network state of the last looked-at plans, by run id."""
     forecasts: dict[str, Forecast] = field(default_factory=dict)
     """Forecasts made for looking at plans that the service's last one does not reach, by run id."""
+    outages: dict[str, tuple[RankedOutage, ...]] = field(default_factory=dict)
+    """Outages of the last looked-at plans, ranked, by run id."""
+    headroom: dict[tuple[str, int], Array] = field(default_factory=dict)
+    """Room at every bus for the last looked-at steps, by run id and step of its flow."""
+    looking: threading.Lock = field(default_factory=threading.Lock)
+    """Held while the network is tried for looking, so that nobody tries the same twice."""
     scores: ScoreKeeper = field(default_factory=ScoreKeeper)
 
     @property

@@ -23,6 +23,7 @@ from vpp.service.situation import GridSide
 from vpp.service.system import SCENARIOS, System
 
 KEPT = 8
+Key = TypeVar("Key")
 Kept = TypeVar("Kept")
 
 
@@ -31,7 +32,7 @@ def plan_flow(api: Api, run: DispatchRun) -> Flow | None:
     with api.lock:
         if run.id not in api.flows:
             side, forecast = api.system.grid_side(api.clock()), plan_forecast(api, run)
-            _keep(api.flows, run.id, _flow(side, forecast, api.system, run.schedule))
+            keep(api.flows, run.id, _flow(side, forecast, api.system, run.schedule))
         return api.flows[run.id]
 
 
@@ -44,15 +45,15 @@ def plan_forecast(api: Api, run: DispatchRun) -> Forecast | None:
         if run.id not in api.forecasts:
             quarters = TimeGrid.between(now, floor_to(run.schedule.grid.end, QUARTER), QUARTER)
             made = api.system.forecaster.forecast(api.system.history(now), quarters, SCENARIOS)
-            _keep(api.forecasts, run.id, made)
+            keep(api.forecasts, run.id, made)
         return api.forecasts[run.id]
 
 
-def _keep(found: dict[str, Kept], run_id: str, value: Kept) -> None:
-    """Add to the last few."""
+def keep(found: dict[Key, Kept], key: Key, value: Kept) -> None:
+    """Add to the last few of a cache."""
     while len(found) >= KEPT:
         found.pop(next(iter(found)))
-    found[run_id] = value
+    found[key] = value
 
 
 def _flow(side: GridSide | None, forecast: Forecast | None, system: System, schedule: Schedule) -> Flow | None:
@@ -99,6 +100,12 @@ def open_at(network: Network, moment: datetime) -> frozenset[str]:
     """Elements out of service or open at an end, where the network tells them."""
     ask: Callable[[datetime], frozenset[str]] | None = getattr(network, "open_at", None)
     return frozenset() if ask is None else ask(moment)
+
+
+def bands_of(network: Network) -> Mapping[int, tuple[float, float]]:
+    """Least and greatest voltage in per unit of buses, where the network tells them."""
+    found: Mapping[int, tuple[float, float]] = getattr(network, "bands", {})
+    return found
 
 
 def coordinates_of(network: Network) -> Mapping[int, tuple[float, float]]:

@@ -1,4 +1,4 @@
-"""The operator's page, on the same application as the API; works offline."""
+"""The pages of operators and grid desks, on the same application as the API; they work offline."""
 
 from vpp.service.page.mount import mount_page
 

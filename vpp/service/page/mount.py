@@ -12,14 +12,18 @@ from nicegui import app as nicegui_app
 from nicegui import ui
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from vpp.service.api.access import OPERATOR, SESSION_KEY, principal_of_session
+from vpp.service.api.access import DESK, OPERATOR, SESSION_KEY, Principal, principal_of_session
 from vpp.service.api.context import Api
 from vpp.service.api.session import SIGN_IN_PATH
+from vpp.service.page.desk_view import DeskPage
 from vpp.service.page.view import Page, build_sign_in
 from vpp.service.page.words import DEFAULT, LANGUAGES
 
 SCOPE_KEY = "vpp.api"
 LANGUAGE = "language"
+DESK_PATH = "/desk"
+ANYBODY = Principal("open page", DESK, None)
+"""Who looks at an open page without a key: shown no more than a grid desk is."""
 
 
 class ServiceInScope:
@@ -52,13 +56,27 @@ def _language(request: Request) -> str:
 
 @ui.page("/")
 def main_page(request: Request) -> Response | None:
-    """The operator's page; to the sign-in without an operator's session."""
+    """The operator's page; a grid desk is led to its own, anybody else to the sign-in."""
     api: Api = request.scope[SCOPE_KEY]
     language = _language(request)
     who = principal_of_session(api.store, request.session.get(SESSION_KEY))
     if not api.open_page and (who is None or who.role != OPERATOR):
-        return RedirectResponse(SIGN_IN_PATH, 303)
+        return RedirectResponse(DESK_PATH if who is not None and who.role == DESK else SIGN_IN_PATH, 303)
     Page(api, language).build()
+    return None
+
+
+@ui.page(DESK_PATH)
+def desk_page(request: Request) -> Response | None:
+    """The grid desk's page, for operators too; to the sign-in without such a session."""
+    api: Api = request.scope[SCOPE_KEY]
+    language = _language(request)
+    who = principal_of_session(api.store, request.session.get(SESSION_KEY))
+    if who is None or who.role not in (DESK, OPERATOR):
+        if not api.open_page:
+            return RedirectResponse(SIGN_IN_PATH, 303)
+        who = ANYBODY
+    DeskPage(api, language, who).build()
     return None
 
 

@@ -1,4 +1,8 @@
-"""The network as plain options: elements coloured by loading at one step, and the most loaded ones as bars."""
+"""The network as plain options: at one step elements coloured by loading, buses by their use of the voltage band, and
+the most loaded elements as bars.
+
+    use of the band = |v - middle| / half its width,     100 % at a limit
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from html import escape
 import numpy as np
 
 from vpp.domain.network import Flow, Network
-from vpp.service.api.network_view import coordinates_of, ends_of, open_at
+from vpp.service.api.network_view import bands_of, coordinates_of, ends_of, open_at
 from vpp.service.page.charts import BLUE, GREEN, GREY, ORANGE, RED, Options
 from vpp.service.page.layout import Point, fitted, on_map, tree_layout
 from vpp.service.page.words import Words
@@ -60,7 +64,10 @@ def network_chart(network: Network, flow: Flow, step: int, say: Words, assets: M
     out = open_at(network, flow.grid.starts[step])
     closed = {name: v for name, v in loading.items() if name in ends and name not in out and math.isfinite(v)}
     worst = max(closed, key=lambda name: closed[name], default=None)
-    nodes = [_node(bus, at, voltage.get(bus, math.nan), assets.get(bus), say) for bus, at in where.items()]
+    bands = bands_of(network)
+    nodes = [
+        _node(bus, at, voltage.get(bus, math.nan), bands.get(bus), assets.get(bus), say) for bus, at in where.items()
+    ]
     links = [
         _link(name, ends[name], loading.get(name, math.nan), name in out, name == worst, say)
         for name in ends if all(bus in where for bus in ends[name])
@@ -78,12 +85,22 @@ def places(network: Network) -> dict[int, Point]:
     return fitted(tree_layout(ends, [first for name, (first, _) in ends.items() if "trafo" in name]))
 
 
-def _node(bus: int, at: Point, vm_pu: float, ours: str | None, say: Words) -> Options:
+def band_use_pct(vm_pu: float, band: tuple[float, float] | None) -> float:
+    """Use of a voltage band in %; NaN for a bus without band or voltage."""
+    if band is None or band[0] >= band[1]:
+        return math.nan
+    return 100.0 * abs(2.0 * vm_pu - band[0] - band[1]) / (band[1] - band[0])
+
+
+def _node(
+    bus: int, at: Point, vm_pu: float, band: tuple[float, float] | None, ours: str | None, say: Words
+) -> Options:
     value = f"{vm_pu:.4f} pu" if math.isfinite(vm_pu) else "–"
     text = f"{say('bus')} {bus}: {value}" + (f"<br>{escape(ours)}" if ours else "")
+    ring = {"borderColor": BLUE, "borderWidth": 3} if ours else {}
     return {
         "id": str(bus), "name": str(bus), "x": at[0], "y": at[1], "text": text,
-        "symbolSize": 9 if ours else 4, "itemStyle": {"color": BLUE if ours else GREY},
+        "symbolSize": 13 if ours else 6, "itemStyle": {"color": colour_of(band_use_pct(vm_pu, band)), **ring},
     }  # fmt: skip
 
 

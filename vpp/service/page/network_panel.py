@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from typing import Any
 
 from nicegui import ui
-from nicegui.events import GenericEventArguments
+from nicegui.events import EChartPointClickEventArguments, GenericEventArguments
 
 from vpp.domain.network import Flow, Network
 from vpp.service.page import network_chart as charts
@@ -21,10 +21,16 @@ SLIDER_EVERY_S = 0.2
 
 
 class NetworkPanel:
-    """Shows the step around now until the slider is moved, then the chosen moment while the plan reaches it."""
+    """Shows the step around now until the slider is moved, then the chosen moment while the plan reaches it.
 
-    def __init__(self, say: Words, local: Callable[[datetime], str]) -> None:
-        self.say, self.local = say, local
+    `on_bus` hears which bus was clicked, `on_step` that another step stays on the panel.
+    """
+
+    def __init__(
+        self, say: Words, local: Callable[[datetime], str], on_bus: Callable[[int], Awaitable[None]] | None = None,
+        on_step: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:  # fmt: skip
+        self.say, self.local, self.on_bus, self.on_step = say, local, on_bus, on_step
         self.chosen: datetime | None = None
         self.flow: Flow | None = None
         self.network: Network | None = None
@@ -34,10 +40,13 @@ class NetworkPanel:
     def build(self) -> None:
         """Title, step, slider, drawing and legend."""
         self.drawing = ChartBox(self.say("network_title"), 560, self.say("network_none"))
+        if self.on_bus is not None:
+            self.drawing.chart.on_point_click(self._clicked)
         with ui.row().classes("items-center no-wrap").style(FULL) as self.controls:
             self.step = ui.label("").style("white-space: nowrap")
             self.slider = ui.slider(min=0, max=1, value=0).props("dense").style("max-width: 380px")
             self.slider.on("update:model-value", self._moved, throttle=SLIDER_EVERY_S)
+            self.slider.on("change", self._stays)
             for text, go in (("go_now", self._go_now), ("go_worst", self._go_worst)):
                 button = ui.button(self.say(text), on_click=go).props("flat dense no-caps")
                 button.style("white-space: nowrap; flex-shrink: 0")
@@ -54,13 +63,21 @@ class NetworkPanel:
 
     def show(self, s: Snapshot) -> None:
         """Put one reading on the panel."""
-        self.flow, self.network, self.now = s.flow, s.network, s.now
         at: dict[int, list[str]] = defaultdict(list)
         for asset, _ in s.states:
             if asset.bus is not None:
                 at[asset.bus].append(asset.id)
-        self.assets = {bus: ", ".join(ids) for bus, ids in at.items()}
+        self.put(s.network, s.flow, s.now, {bus: ", ".join(ids) for bus, ids in at.items()})
+
+    def put(self, network: Network | None, flow: Flow | None, now: datetime, assets: Mapping[int, str]) -> None:
+        """Put a plan's flow on the panel; `assets` says what stands at our buses."""
+        self.flow, self.network, self.now, self.assets = flow, network, now, dict(assets)
         self._draw()
+
+    @property
+    def at(self) -> int | None:
+        """The step that is shown; None where nothing is."""
+        return None if self.flow is None or self.now is None else step_of(self.flow, self.chosen or self.now)
 
     def _draw(self) -> None:
         flow, network = self.flow, self.network
@@ -87,13 +104,26 @@ class NetworkPanel:
         if self.flow is not None:
             self._go(self.flow.grid.starts[min(int(moved), self.flow.grid.n - 1)])
 
-    def _go_now(self) -> None:
-        self._go(None)
+    async def _stays(self, event: GenericEventArguments) -> None:
+        self._moved(event)
+        if self.on_step is not None:
+            await self.on_step()
 
-    def _go_worst(self) -> None:
+    async def _clicked(self, event: EChartPointClickEventArguments) -> None:
+        if self.on_bus is not None and event.data_type == "node":
+            await self.on_bus(int(event.name))
+
+    async def _go_now(self) -> None:
+        self._go(None)
+        if self.on_step is not None:
+            await self.on_step()
+
+    async def _go_worst(self) -> None:
         worst = charts.most_loaded(self.network, self.flow) if self.network and self.flow else None
         if worst is not None and self.flow is not None:
             self._go(self.flow.grid.starts[worst[0]])
+            if self.on_step is not None:
+                await self.on_step()
 
     def _go(self, moment: datetime | None) -> None:
         self.chosen = moment

@@ -81,6 +81,7 @@ class Page:
             ui.label(f"{self.say('title')}: {self.api.system.portfolio.name}").classes("text-xl")
             self._label("clock")
             with ui.row():
+                ui.link(self.say("to_desk"), "/desk")
                 ui.link(self.say("other_language"), f"?lang={other(self.language)}")
                 ui.link(self.say("sign_out"), "/sign-out")
         with ui.column().classes("gap-1").style(FULL):
