@@ -1,8 +1,10 @@
 """The grid desk's page and its routes on the demo's real network: roles, content, disclosure, both languages."""
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
@@ -260,6 +262,62 @@ def test_another_step_asks_again_and_a_reason_is_text(served: Served, monkeypatc
     assert made.headroom_of == ("r1", 2)
     found = headroom_mw(served.api, served.store.runs.get("r1"), served.flow(), 2)
     assert len(made.headroom.rows) == len(found)
+
+
+def test_an_answer_that_comes_after_a_newer_question_is_not_shown(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    newer_shown = threading.Event()
+
+    def told(api: Api, who: Principal, bus: int, at: Any) -> Told:
+        if bus == HIDDEN_BUS:
+            assert newer_shown.wait(30.0)
+        return Told(None, f"told of {bus}")
+
+    async def clicked_twice() -> str:
+        made = opened(served)
+        monkeypatch.setattr("vpp.service.page.region_panel.told_of", told)
+        old = asyncio.create_task(made.region.ask(HIDDEN_BUS, NOW))
+        await asyncio.sleep(0)
+        await made.region.ask(SHOWN_BUS, NOW)
+        newer_shown.set()
+        await old
+        return made.region.note.text
+
+    assert served.client.portal is not None
+    assert served.client.portal.call(clicked_twice).endswith(f"told of {SHOWN_BUS}")
+
+
+def test_the_slider_and_the_drawing_tell_the_page(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = []
+
+    def told(api: Api, who: Principal, bus: int, at: Any) -> Told:
+        asked.append((bus, at))
+        return Told(None, "no")
+
+    def event(**values: Any) -> Any:
+        return SimpleNamespace(**values)
+
+    async def handled() -> DeskPage:
+        made = opened(served)
+        await made.refresh()
+        monkeypatch.setattr("vpp.service.page.region_panel.told_of", told)
+        await made.network._stays(event(args=4))
+        await made.network._clicked(event(args={"dataType": "edge", "name": "line 1"}))
+        await made.network._clicked(event(args={"dataType": "node", "name": str(SHOWN_BUS)}))
+        await made.network._go_worst()
+        await made.network._go_now()
+        return made
+
+    assert served.client.portal is not None
+    made = served.client.portal.call(handled)
+    network = served.system.network
+    assert network is not None
+    worst = network_chart.most_loaded(network, served.flow())
+    assert worst is not None
+    steps = (4, worst[0], 0)
+    assert asked == [(SHOWN_BUS, NOW + step * QUARTER) for step in steps]
+    assert made.headroom_of == ("r1", 0)
 
 
 def test_without_a_plan_the_page_says_so(served: Served) -> None:

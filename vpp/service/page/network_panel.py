@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any
 
 from nicegui import ui
-from nicegui.events import EChartPointClickEventArguments, GenericEventArguments
+from nicegui.events import GenericEventArguments
 
 from vpp.domain.network import Flow, Network
 from vpp.service.page import network_chart as charts
@@ -41,7 +41,7 @@ class NetworkPanel:
         """Title, step, slider, drawing and legend."""
         self.drawing = ChartBox(self.say("network_title"), 560, self.say("network_none"))
         if self.on_bus is not None:
-            self.drawing.chart.on_point_click(self._clicked)
+            self.drawing.chart.on("componentClick", self._clicked, ["dataType", "name"])
         with ui.row().classes("items-center no-wrap").style(FULL) as self.controls:
             self.step = ui.label("").style("white-space: nowrap")
             self.slider = ui.slider(min=0, max=1, value=0).props("dense").style("max-width: 380px")
@@ -109,9 +109,10 @@ class NetworkPanel:
         if self.on_step is not None:
             await self.on_step()
 
-    async def _clicked(self, event: EChartPointClickEventArguments) -> None:
-        if self.on_bus is not None and event.data_type == "node":
-            await self.on_bus(int(event.name))
+    async def _clicked(self, event: GenericEventArguments) -> None:
+        clicked: Mapping[str, Any] = event.args
+        if self.on_bus is not None and clicked.get("dataType") == "node":
+            await self.on_bus(int(clicked["name"]))
 
     async def _go_now(self) -> None:
         self._go(None)
