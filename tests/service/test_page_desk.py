@@ -176,6 +176,9 @@ def test_the_rank_puts_limits_first_then_what_stays_dark_then_what_was_dark() ->
     assert (row["remedy"], row["unsupplied"], row["unsupplied_after"]) == ("line 7", "5.000", "0.000")
     assert row["loading_after"] == "line 9: 60.0 %" and row["loading_pct"] == "20.0"
     assert outage_row(stays)["remedy"] == "–"
+    half = RankedOutage(back.alone, (*back.tried, made_contingency("back", 20.0, 4.0)))
+    assert half.after.unsupplied_mw == 4.0 and [c.remedy for c in half.remedies] == ["line 7"]
+    assert half.rank > stays.rank, "in one switching state nothing helps"
 
 
 def test_headroom_is_the_most_that_breaks_no_limit(served: Served) -> None:

@@ -38,8 +38,10 @@ class Api:
     """Outages of the last looked-at plans, ranked, by run id."""
     headroom: dict[tuple[str, int], Array] = field(default_factory=dict)
     """Room at every bus for the last looked-at steps, by run id and step of its flow."""
-    looking: threading.Lock = field(default_factory=threading.Lock)
-    """Held while the network is tried for looking, so that nobody tries the same twice."""
+    ranking: threading.Lock = field(default_factory=threading.Lock)
+    """Held while outages are tried, so that nobody tries the same twice."""
+    probing: threading.Lock = field(default_factory=threading.Lock)
+    """Held while headroom is looked for, likewise; nobody waits for the outages with it."""
     scores: ScoreKeeper = field(default_factory=ScoreKeeper)
 
     @property

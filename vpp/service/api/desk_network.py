@@ -34,7 +34,7 @@ def ranked_outages(api: Api, run: DispatchRun, flow: Flow) -> tuple[RankedOutage
     network = api.system.network
     if network is None or not isinstance(network, RankedNetwork):
         raise NotFound("network model that tries outages")
-    with api.looking:
+    with api.ranking:
         if run.id not in api.outages:
             keep(api.outages, run.id, ranked(network, flow))
         return api.outages[run.id]
@@ -45,7 +45,7 @@ def headroom_mw(api: Api, run: DispatchRun, flow: Flow, step: int) -> Array:
     network = api.system.network
     if network is None:
         raise NotFound("network model")
-    with api.looking:
+    with api.probing:
         if (run.id, step) not in api.headroom:
             taps = flow.taps[0, step - 1] if step else network.taps
             span = slice(step, step + 1)

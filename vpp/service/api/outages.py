@@ -20,15 +20,22 @@ from vpp.service.api.views import jsonable
 
 @dataclass(frozen=True)
 class RankedOutage:
-    """`alone` without anybody's help; `remedies` with an open point closed, one a switching state of the plan."""
+    """`alone` without anybody's help; where load is cut off, `tried` has it once for every switching state of the plan,
+    with the open point that helps best or, where none does, with no remedy.
+    """
 
     alone: Contingency
-    remedies: tuple[Contingency, ...]
+    tried: tuple[Contingency, ...]
+
+    @property
+    def remedies(self) -> tuple[Contingency, ...]:
+        """With an open point closed."""
+        return tuple(c for c in self.tried if c.remedy is not None)
 
     @property
     def after(self) -> Contingency:
-        """What is left once everything that helps is done: the worst of the remedies, else the outage alone."""
-        return max(self.remedies, key=lambda c: (c.unsupplied_mw, c.severity), default=self.alone)
+        """What is left once everything that helps is done: the worst of all switching states, else the outage alone."""
+        return max(self.tried, key=lambda c: (c.unsupplied_mw, c.severity), default=self.alone)
 
     @property
     def rank(self) -> tuple[float, ...]:
@@ -40,11 +47,10 @@ class RankedOutage:
 
 def ranked(network: RankedNetwork, flow: Flow) -> tuple[RankedOutage, ...]:
     """Every outage of the flow's first case, worst first."""
-    helped: dict[str, list[Contingency]] = defaultdict(list)
+    tried: dict[str, list[Contingency]] = defaultdict(list)
     for c in network.reswitched(flow):
-        if c.remedy is not None:
-            helped[c.outage].append(c)
-    rows = [RankedOutage(c, tuple(helped[c.outage])) for c in network.n_minus_one(flow)]
+        tried[c.outage].append(c)
+    rows = [RankedOutage(c, tuple(tried[c.outage])) for c in network.n_minus_one(flow)]
     return tuple(sorted(rows, key=lambda r: r.rank, reverse=True))
 
 
