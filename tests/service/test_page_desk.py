@@ -74,6 +74,9 @@ def served(make: Make, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ser
     made = Served(make, tmp_path_factory.mktemp("desk"))
     with made.client:
         yield made
+    for thread in threading.enumerate():
+        if thread.name.startswith("job-"):
+            thread.join(60.0)
     made.store.close()
 
 
