@@ -41,6 +41,15 @@ def test_every_element_of_the_demo_ends_where_the_net_says(model: GridModel, raw
         assert ends[f"trafo {number}"] == (trafo.hv_bus, trafo.lv_bus)
 
 
+def test_only_buses_with_both_limits_have_a_band() -> None:
+    net = small_net()
+    first, second = map(int, net.bus.index[:2])
+    net.bus.loc[first, ["min_vm_pu", "max_vm_pu"]] = [0.93, 1.07]
+    net.bus.loc[second, "min_vm_pu"] = float("nan")
+    bands = drawn(net).bands
+    assert bands[first] == (0.93, 1.07) and second not in bands
+
+
 def test_every_bus_of_the_demo_lies_where_the_net_says(model: GridModel, raw_net: Any) -> None:
     places = model.network.coordinates
     assert tuple(places) == model.network.buses
