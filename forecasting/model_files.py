@@ -29,7 +29,7 @@ from vpp.domain.learnt import ModelRecord, TrialScore
 from vpp.domain.time import Array
 
 KEPT_A_STAGE = 6
-UNREADABLE = (BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError)
+UNREADABLE = (BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, TypeError, ValueError)
 """What a damaged archive or another version's raises on reading, by where the damage is: a `ValidationError` is a
 ValueError, an unknown compression or an encrypted entry a RuntimeError."""
 
@@ -141,8 +141,9 @@ def keep(folder: Path, trained: Trained, calendar: Calendar) -> None:
 
 
 def find(folder: Path, stage: Stage, digest: str) -> Trained | None:
-    """The models of `stage` that learnt from the data of `digest`; None where they are missing or damaged."""
+    """The models of `stage` that learnt from the data of `digest`; None where they are missing, damaged or others."""
     try:
-        return read(folder / f"{stage}-{digest}.zip")[1]
-    except (FileNotFoundError, *UNREADABLE):
+        trained = read(folder / f"{stage}-{digest}.zip")[1]
+    except (OSError, *UNREADABLE):
         return None
+    return trained if (trained.stage, trained.digest) == (stage, digest) else None

@@ -7,7 +7,7 @@ import zlib
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from pathlib import Path
-from zipfile import BadZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 import pytest
@@ -228,6 +228,20 @@ def test_bytes_overwritten_anywhere_in_a_model_file_are_no_crash(kept: Path, tmp
         else:
             assert found is not None
     assert {BadZipFile, zlib.error} < seen
+
+
+def test_a_model_file_that_holds_something_else_is_none(kept: Path, tmp_path: Path) -> None:
+    (path,) = kept.iterdir()
+    stage, digest = path.stem.split("-", 1)
+    assert model_files.find(kept, "day_ahead", digest) is not None and stage == "day_ahead"
+    (tmp_path / f"day_ahead-{'0' * len(digest)}.zip").write_bytes(path.read_bytes())
+    assert model_files.find(tmp_path, "day_ahead", "0" * len(digest)) is None
+    (tmp_path / "day_ahead-folder.zip").mkdir()
+    assert model_files.find(tmp_path, "day_ahead", "folder") is None
+    with ZipFile(path) as whole, ZipFile(tmp_path / "day_ahead-null.zip", "w") as other:
+        for name in whole.namelist():
+            other.writestr(name, b"null" if name == "0.json" else whole.read(name))
+    assert model_files.find(tmp_path, "day_ahead", "null") is None
 
 
 def test_a_series_gone_silent_falls_back_to_the_naive(trained: Pipeline) -> None:

@@ -20,6 +20,11 @@ def test_what_is_told_twice_alike_is_known_with_the_last_and_what_is_missing_a_g
     assert published().known[3] == 900
 
 
+def test_the_order_of_telling_changes_nothing() -> None:
+    told = Published.of(np.array([0, 0]), np.array([1.0, 1.0]), 60, np.array([900, 60]))
+    assert told.known.tolist() == [900]
+
+
 def test_a_value_is_read_from_the_minute_it_is_known() -> None:
     assert published().read(np.array([185]), np.array([900])) == 4.0
     with pytest.raises(LookAhead, match="1 minutes after"):

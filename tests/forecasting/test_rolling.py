@@ -116,6 +116,14 @@ def test_an_hourly_value_is_known_when_its_hour_is_over() -> None:
     assert (cases.known == cases.target + 60).all()
 
 
+def test_a_late_value_is_known_by_its_delay_later() -> None:
+    panel, days = quarters(made("noise"))
+    issue, target = asked("intraday", days, panel.n, 4)
+    issue, target = issue[issue >= 10 * 96], target[issue >= 10 * 96]
+    late = cases_of(replace(panel, late=np.array([104])), days, issue, target, 4)
+    assert (late.known == late.target + 60 + 104 * 15).all()
+
+
 def sunny(rng: np.random.Generator) -> Array:
     """A station that produces in quarters 30 to 69 of every day."""
     of_day = np.arange(N) % 96
