@@ -22,6 +22,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import argparse
 import json
 import pickle
+import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -146,7 +147,7 @@ def main() -> None:
     nets = NETS if given.net == ALL else (given.net,)
     one = Draw(given.net, given.day, given.scale, given.seed)
     drawn = draws(given.cases, given.seed, nets) if given.cases else [one]
-    results = []
+    results, left_out = [], list[str]()
     open_net: tuple[str, GridModel, SecondEngine] | None = None
     for draw in sorted(drawn[given.first :], key=lambda d: d.net):
         if open_net is None or open_net[0] != draw.net:
@@ -156,15 +157,22 @@ def main() -> None:
                 open_net = draw.net, loaded(draw.net), SecondEngine(net_of(draw.net))
             except UnknownElement as why:
                 raise SystemExit(f"net {draw.net}: {why}") from why
-        case = built(
-            draw, open_net[1], steps=given.steps, integers=not given.no_mills, any_day=given.cases is None
-        )
+        try:
+            case = built(
+                draw, open_net[1], steps=given.steps, integers=not given.no_mills, any_day=given.cases is None
+            )
+        except ValueError as why:
+            print(f"left out: {why}", file=sys.stderr)
+            left_out.append(draw.net)
+            continue
         results.append(run(case, open_net[2], given))
         last = results[-1]
         print(" ".join(f"{k}={last[k]}" for k in (
             "net", "day", "scale", "seed", "violations_first", "violations_final", "violations_final_second", "rounds",
             "status", "network_share")), flush=True)  # fmt: skip
-    print(json.dumps(totals(results) if given.cases else results[0]))
+    if not results:
+        raise SystemExit("no case could be built")
+    print(json.dumps({**totals(results), "left_out": left_out} if given.cases else results[0]))
 
 
 if __name__ == "__main__":
