@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from benchmarks.vpp_fleet import PRICE_EUR_PER_MWH
+from benchmarks.vpp_fleet import PRICE_EUR_PER_MWH, STORED_EUR_PER_MWH, Given, Rng, battery_of
 from dispatch.block import Context, EndValue
 from dispatch.cut_pool import MARGIN_LOADING_PCT, MARGIN_VOLTAGE_PCT
 from dispatch.exposure import Exposure, bus_injection
@@ -47,11 +47,8 @@ SCALES = (1.2, 3.0)
 SHARES = {"battery": 0.6, "curtailable": 0.6, "price_elastic": 0.25, "process": 0.3}
 SITES = (4, 12)
 MOST_TIMES_MUST_RUN = 3.0
-STORED_EUR_PER_MWH = {"battery": 70.0, "process": 65.0}
 BROKEN_SHARE, LEAST_MW, DOUBLINGS, HALVINGS = 0.1, 1e-3, 20, 6
 MOST_DRAWS = 40
-Rng = np.random.Generator
-Given = tuple[dict[str, Any], Mapping[str, Array], dict[str, Any]]
 
 
 @dataclass(frozen=True)
@@ -234,12 +231,7 @@ def _sun(model: GridModel, grid: TimeGrid, series: str | None) -> Array:
 
 
 def _battery(rng: Rng, name: str, power: float, grid: TimeGrid, shape: Array) -> Given:
-    capacity, one_way = power * float(rng.uniform(1.5, 4.0)), float(np.sqrt(rng.uniform(0.85, 0.92)))
-    params = {
-        "power_mw": power, "capacity_mwh": capacity, "charge_efficiency": one_way, "discharge_efficiency": one_way,
-        "wear_eur_per_mwh": float(rng.uniform(4.0, 12.0)), "standing_loss_per_h": 2e-4,
-    }  # fmt: skip
-    return params, {}, {"stored_mwh": capacity * float(rng.uniform(0.2, 0.8)), "power_mw": 0.0}
+    return battery_of(rng, power)
 
 
 def _photovoltaics(rng: Rng, name: str, power: float, grid: TimeGrid, shape: Array) -> Given:

@@ -32,6 +32,8 @@ HEAT_SHAPE = np.array(
 STORED_EUR_PER_MWH = {"battery": 70.0, "process": 65.0, "chp": 38.0}
 START = datetime(2016, 7, 11, 22, tzinfo=UTC)
 Rng = np.random.Generator
+Given = tuple[dict[str, Any], Mapping[str, Array], dict[str, Any]]
+"""Parameters, hourly inputs and state of an asset."""
 
 
 @dataclass(frozen=True)
@@ -75,8 +77,12 @@ def made(storages: int, processes: int, engines: int, buses: Sequence[int], seed
     return Fleet(tuple(assets), states, hourly)
 
 
-def _battery(rng: Rng, name: str) -> tuple[dict[str, Any], Mapping[str, Array], dict[str, Any]]:
-    power = float(rng.choice([rng.uniform(0.005, 0.012), rng.uniform(0.012, 0.05)]))
+def _battery(rng: Rng, name: str) -> Given:
+    return battery_of(rng, float(rng.choice([rng.uniform(0.005, 0.012), rng.uniform(0.012, 0.05)])))
+
+
+def battery_of(rng: Rng, power: float) -> Given:
+    """A battery of `power` MW that holds 1.5 to 4 h."""
     capacity, one_way = power * float(rng.uniform(1.5, 4.0)), float(np.sqrt(rng.uniform(0.85, 0.92)))
     params = {
         "power_mw": power, "capacity_mwh": capacity, "charge_efficiency": one_way, "discharge_efficiency": one_way,
@@ -85,7 +91,7 @@ def _battery(rng: Rng, name: str) -> tuple[dict[str, Any], Mapping[str, Array], 
     return params, {}, {"stored_mwh": capacity * float(rng.uniform(0.2, 0.8)), "power_mw": 0.0}
 
 
-def _process(rng: Rng, name: str) -> tuple[dict[str, Any], Mapping[str, Array], dict[str, Any]]:
+def _process(rng: Rng, name: str) -> Given:
     power, kwh_per_t = float(rng.uniform(0.15, 0.6)), float(rng.uniform(30.0, 45.0))
     made_t_per_h = power * 1000.0 / kwh_per_t
     capacity_t, share = 12.0 * made_t_per_h, float(rng.uniform(0.45, 0.65))
@@ -102,7 +108,7 @@ def _process(rng: Rng, name: str) -> tuple[dict[str, Any], Mapping[str, Array], 
     return params, {"shipments_t_per_h": shipped, "rota": np.zeros(24)}, state
 
 
-def _engine(rng: Rng, name: str) -> tuple[dict[str, Any], Mapping[str, Array], dict[str, Any]]:
+def _engine(rng: Rng, name: str) -> Given:
     power = float(rng.uniform(0.8, 2.0))
     params = {
         "power_mw": power, "min_power_mw": power / 2.0, "fuel_mw_per_mw": 2.2, "fuel_no_load_mw": 0.18 * power,
